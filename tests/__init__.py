@@ -1,0 +1,1 @@
+"""Tests of the whole: see conftest.py for the servers they run on."""

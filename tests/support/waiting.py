@@ -1,0 +1,20 @@
+"""Waiting for a condition, with a deadline: the only way a test may wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+DEADLINE_S = 20.0
+_STEP_S = 0.02
+
+
+def until(condition: Callable[[], object], within_s: float = DEADLINE_S, *, what: str = "") -> None:
+    """Return as soon as the condition holds; fail when it never did."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"not within {within_s} s: {what or getattr(condition, '__name__', condition)}"
+            )
+        time.sleep(_STEP_S)
