@@ -1,7 +1,8 @@
 """Fixtures that every test may use: real PostgreSQL and Valkey, started once per session.
 
 They are started when the first test asks, and end with the session, also when pytest is killed.
-Import nothing of `web` or `tasks` here: their import has effects (gevent, Celery) that unit tests must not see.
+Import nothing of `web` or `tasks` here: their import has effects (gevent, Celery) that unit tests must not
+see.
 """
 
 from __future__ import annotations
