@@ -1,0 +1,1 @@
+"""Payments: invoices, quotes, what arrived, and what it was credited to."""

@@ -1,0 +1,1 @@
+"""Chains, read over their own JSON-RPC."""

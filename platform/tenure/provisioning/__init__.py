@@ -1,0 +1,1 @@
+"""Access at the customer's own service: desired and applied generations, and the call between them."""

@@ -1,0 +1,1 @@
+"""Stand-ins for the outside: small real servers that speak the real protocols, with faults on demand."""
