@@ -1,0 +1,1 @@
+"""Alerts: what a person should look at, one open row for a rule and its subject."""

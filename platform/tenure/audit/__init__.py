@@ -1,0 +1,1 @@
+"""The audit log: who changed what, why, with what stood before and after."""

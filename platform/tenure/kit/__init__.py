@@ -1,0 +1,1 @@
+"""Small tools with no knowledge of the domain: each file is one concept."""

@@ -1,0 +1,176 @@
+"""The two doors to PostgreSQL.
+
+`Database.transaction()` is the only commit of the ORM. `StatementDoor.run()` sends one autocommit statement
+over a raw connection: the ledger and the leases use it, because it costs a fraction of the pool's CPU.
+While a transaction is open in this context, the network's door (`kit.http`) refuses to open.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from tenure.errors import BrokenRule, Unavailable
+from tenure.kit import clock
+
+_transaction_open: ContextVar[bool] = ContextVar("transaction_open", default=False)
+
+# A silent network must not hold anybody for long: dead peers are found by keepalives (about 15 s) and by
+# unacknowledged data (10 s), see tcp(7) TCP_USER_TIMEOUT.
+_SOCKET_OPTIONS: Final[dict[str, int]] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+}
+# A connection that was idle this long is asked for a sign of life before it is trusted with a statement.
+_TRUST_IDLE_S: Final = 15.0
+
+
+def in_transaction() -> bool:
+    """Whether a transaction is open in this context (thread or greenlet)."""
+    return _transaction_open.get()
+
+
+def conninfo(
+    url: str,
+    *,
+    application: str,
+    statement_timeout_s: float = 30,
+    lock_timeout_s: float = 5,
+    idle_in_transaction_s: float = 10,
+) -> str:
+    """The connection string with the bounds that every connection of ours has."""
+    bounds = {
+        "statement_timeout": int(statement_timeout_s * 1000),
+        "lock_timeout": int(lock_timeout_s * 1000),
+        "idle_in_transaction_session_timeout": int(idle_in_transaction_s * 1000),
+        "timezone": "UTC",
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in bounds.items())
+    return make_conninfo(url, application_name=application, options=options, **_SOCKET_OPTIONS)
+
+
+class Database:
+    """A bounded pool of connections and the one way to commit through it."""
+
+    def __init__(
+        self, url: str, *, pool_size: int, application: str, statement_timeout_s: float = 30
+    ) -> None:
+        """Connect lazily: nothing is opened before the first transaction."""
+        self.url = url
+        info = conninfo(url, application=application, statement_timeout_s=statement_timeout_s)
+        self.engine: Engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(info),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=True,  # a pool hands out dead connections otherwise
+            pool_recycle=1800,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Commit when the block ends, roll back when it raises. Transactions do not nest.
+
+        Raises Unavailable when PostgreSQL cannot be reached, gives no connection in time, or ran into one
+        of its time limits. After a lost COMMIT answer the outcome is unknown: callers repeat by key.
+        """
+        if _transaction_open.get():
+            raise BrokenRule("a transaction is already open here: pass the session instead")
+        token = _transaction_open.set(True)
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            raise _unavailable(error) from error
+        finally:
+            _transaction_open.reset(token)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self.engine.dispose()
+
+
+class StatementDoor:
+    """One raw autocommit connection: one statement is one transaction.
+
+    Safe to share between threads (calls take turns). A connection that broke is replaced at the next call;
+    a statement is never repeated on its own, because a lost answer may mean that it was done.
+    """
+
+    def __init__(
+        self, url: str, *, application: str, statement_timeout_s: float = 3, lock_timeout_s: float = 2
+    ) -> None:
+        """Connect lazily, at the first statement."""
+        self._info = conninfo(
+            url,
+            application=application,
+            statement_timeout_s=statement_timeout_s,
+            lock_timeout_s=lock_timeout_s,
+        )
+        self._connection: psycopg.Connection[dict[str, Any]] | None = None
+        self._last_used = 0.0
+        self._lock = threading.Lock()
+
+    def run(
+        self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Run one statement and return its rows. Raises Unavailable when PostgreSQL cannot answer."""
+        if in_transaction():
+            raise BrokenRule("a statement of its own inside an open transaction would not see its writes")
+        with self._lock:
+            try:
+                connection = self._trusted_connection()
+                cursor = connection.execute(sql.encode(), parameters)
+                self._last_used = clock.monotonic()
+                return cursor.fetchall() if cursor.description else []
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                self._drop()
+                raise _unavailable(error) from error
+
+    def close(self) -> None:
+        """Close the connection; the next statement opens a new one."""
+        with self._lock:
+            self._drop()
+
+    def _trusted_connection(self) -> psycopg.Connection[dict[str, Any]]:
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            if clock.monotonic() - self._last_used < _TRUST_IDLE_S:
+                return connection
+            try:
+                connection.execute(b"SELECT 1")
+            except psycopg.OperationalError:
+                self._drop()
+            else:
+                return connection
+        self._connection = psycopg.connect(self._info, autocommit=True, row_factory=dict_row)
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    # The driver's text may hold SQL with parameters: only its class and SQLSTATE go further.
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    state = getattr(cause, "sqlstate", None)
+    detail = f"{type(cause).__name__}" + (f", SQLSTATE {state}" if state else "")
+    return Unavailable(f"the database cannot answer now ({detail})", reason=type(cause).__name__)

@@ -1,0 +1,98 @@
+"""Logs: one JSON object a line, libraries' lines included, secrets masked.
+
+The message is the event's name, everything else is a key. Context bound with `structlog.contextvars`
+(iteration, request) is on every line in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any, Final
+
+import structlog
+
+_MASK: Final = "***"
+_SHORTEST_SECRET: Final = 6
+_secrets: set[str] = set()
+
+
+def mask_in_logs(values: Iterable[str]) -> None:
+    """Replace these values wherever they would appear in a log line from now on."""
+    _secrets.update(value for value in values if len(value) >= _SHORTEST_SECRET)
+
+
+def masked(text: str) -> str:
+    """The text without any of the registered secrets."""
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, _MASK)
+    return text
+
+
+def _mask(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = masked(value)
+        elif isinstance(value, BaseException):
+            event[key] = masked(str(value))
+    return event
+
+
+def _rename(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # Contract: `ts level event ...`, in this order, so that a person can read a raw line.
+    ordered = {"ts": event.pop("timestamp", None), "level": event.pop("level", None)}
+    ordered["event"] = event.pop("event", None)
+    return {**ordered, **event}
+
+
+def configure_logging(*, role: str, level: str = "INFO", stream: Any = None) -> None:
+    """Send every line of this process as JSON to standard error (or `stream`), marked with the role."""
+
+    def add_role(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.setdefault("role", role)
+        return event
+
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_role,
+        structlog.processors.format_exc_info,
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _mask,
+            _rename,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for noisy in ("urllib3", "kombu", "amqp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger whose calls read `log.info("event.name", key=value)`."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger

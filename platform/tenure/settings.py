@@ -1,0 +1,349 @@
+"""Settings: one frozen class, read from the environment once at each door, all problems at once.
+
+`load()` reads `TENURE_*` (and `NAME_FILE` for values kept in files), lets a running stack in the data
+directory fill what is unset, and raises BadSettings that names every variable that is wrong. Unknown
+`TENURE_*` names are errors, because a misspelt limit is a limit that is off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from tenure.errors import BadSettings, FieldError
+from tenure.kit.secret_key import read_or_make_key
+
+STACK_FILE: Final = "stack.json"
+_PREFIX: Final = "TENURE_"
+_TRUE, _FALSE = {"1", "true"}, {"0", "false"}
+_SHORTEST_KEY: Final = 32
+
+
+def _boolean(value: object) -> object:
+    if isinstance(value, str):
+        if value.lower() in _TRUE:
+            return True
+        if value.lower() in _FALSE:
+            return False
+        raise ValueError("write 1, 0, true or false")
+    return value
+
+
+def _json(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
+    return value
+
+
+def _comma_list(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+    return value
+
+
+Bool = Annotated[bool, BeforeValidator(_boolean)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+
+
+class _Part(BaseModel):
+    """A piece of the settings given as JSON; misspelt keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Asset(_Part):
+    """A token that is accepted on a chain; `contract` null is the chain's own coin."""
+
+    symbol: str = Field(min_length=1, max_length=16)
+    contract: str | None = Field(pattern=r"^0x[0-9a-fA-F]{40}$")
+    decimals: int = Field(ge=0, le=36)
+
+
+class Chain(_Part):
+    """A chain that is watched, and the addresses that receive there."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
+    kind: Literal["evm"]
+    chain_id: int = Field(gt=0)
+    rpc_urls: tuple[str, ...] = Field(min_length=1)
+    confirmations: int = Field(ge=1, le=10_000)
+    assets: tuple[Asset, ...] = Field(min_length=1)
+    addresses: tuple[Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")], ...] = Field(min_length=1)
+
+
+class PaymentProvider(_Part):
+    """An invoice provider that tells of payments by signed webhooks."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
+    kind: Literal["hmac", "cryptopay"]
+    secret: SecretStr
+    api_url: str | None = None
+
+
+class JobOverride(_Part):
+    """What may be changed of a job of the catalog."""
+
+    every_s: float | None = Field(default=None, gt=0, le=86_400 * 31)
+    soft_s: float | None = Field(default=None, gt=0, le=3600)
+    hard_s: float | None = Field(default=None, gt=0, le=7200)
+    batch: int | None = Field(default=None, ge=1, le=100_000)
+
+
+class Limits(_Part):
+    """Limits at the gate; 0 turns one off."""
+
+    ws_handshakes_per_min: int = Field(default=20, ge=0)
+    ws_open_per_address: int = Field(default=100, ge=0)
+    ws_open_per_user: int = Field(default=10, ge=0)
+    ws_messages_per_s: int = Field(default=20, ge=0)
+    ws_burst: int = Field(default=40, ge=0)
+    ws_channels: int = Field(default=50, ge=0)
+    login_per_min: int = Field(default=20, ge=0)
+    api_per_min: int = Field(default=600, ge=0)
+    run_per_min: int = Field(default=10, ge=0)
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Fields are the names of CONTRACT without the prefix, in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: Literal["development", "production"] = "development"
+    data_dir: Path = Path(".tenure")
+    database_url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    live_url: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    allowed_origins: Names = ()
+    trusted_proxies: Names = ()
+    db_pool_max_size: int = Field(default=25, ge=1, le=1000)
+    node_lease_s: float = Field(default=15, ge=1, le=600)
+    watchdog_s: float = Field(default=180, gt=0)
+    watchdog_grace_s: float = Field(default=60, ge=0)
+    drain_delay_s: float | None = Field(default=None, ge=0, le=300)
+    provisioner_url: str | None = None
+    provisioner_secret: SecretStr | None = None
+    telegram_token: SecretStr | None = None
+    telegram_api_url: str = "https://api.telegram.org"
+    telegram_webhook_secret: SecretStr | None = None
+    smtp_url: SecretStr | None = None
+    mail_from: str = "Tenure <tenure@localhost>"
+    chains: Annotated[tuple[Chain, ...], BeforeValidator(_json)] = ()
+    rates: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(_json)] = {}
+    payment_providers: Annotated[tuple[PaymentProvider, ...], BeforeValidator(_json)] = ()
+    allow_private_urls: Bool | None = None
+    reopen_hold_s: float = Field(default=900, ge=0)
+    blind_max_h: float = Field(default=24, gt=0)
+    sentry_dsn: SecretStr | None = None
+    crash_at: str | None = None
+    jobs: Annotated[dict[str, JobOverride], BeforeValidator(_json)] = {}
+    limits: Annotated[Limits, BeforeValidator(_json)] = Limits()
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql:// (no other database is supported)")
+        return value
+
+    @field_validator("broker_url", "live_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("must start with redis:// or rediss://")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("smtp://", "smtps://")):
+            raise ValueError("must start with smtp:// or smtps://")
+        return value
+
+    @field_validator("provisioner_url", "telegram_api_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/") if value else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_exact(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if "*" in origin or not origin.startswith(("http://", "https://")):
+                raise ValueError(f"{origin!r} is not an exact origin such as https://app.example.com")
+        return value
+
+    @field_validator("chains")
+    @classmethod
+    def _have_distinct_names(cls, value: tuple[Chain, ...]) -> tuple[Chain, ...]:
+        if len({chain.name for chain in value}) != len(value):
+            raise ValueError("two chains have the same name")
+        return value
+
+    @field_validator("rates")
+    @classmethod
+    def _are_positive(cls, value: dict[str, dict[str, Decimal]]) -> dict[str, dict[str, Decimal]]:
+        for symbol, prices in value.items():
+            for currency, price in prices.items():
+                if not price.is_finite() or price <= 0:
+                    raise ValueError(f"the price of {symbol} in {currency} must be above 0")
+        return value
+
+    @model_validator(mode="after")
+    def _is_fit_for_production(self) -> Self:
+        if self.provisioner_url and self.provisioner_secret is None:
+            raise ValueError("TENURE_PROVISIONER_SECRET: required when TENURE_PROVISIONER_URL is set")
+        if not self.is_production:
+            return self
+        problems = []
+        key = self.secret_key.get_secret_value() if self.secret_key else ""
+        if len(key) < _SHORTEST_KEY:
+            problems.append(f"TENURE_SECRET_KEY: required in production, at least {_SHORTEST_KEY} characters")
+        if self.allow_private_urls:
+            problems.append("TENURE_ALLOW_PRIVATE_URLS: refused in production")
+        if self.crash_at:
+            problems.append("TENURE_CRASH_AT: refused in production")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        """Whether this install serves real customers."""
+        return self.env == "production"
+
+    @property
+    def private_urls_allowed(self) -> bool:
+        """Whether provider URLs may lead to private addresses: by default only in development."""
+        return not self.is_production if self.allow_private_urls is None else self.allow_private_urls
+
+    @property
+    def drain_s(self) -> float:
+        """How long `/readyz` says 503 before sockets are closed at shutdown."""
+        return (5.0 if self.is_production else 0.0) if self.drain_delay_s is None else self.drain_delay_s
+
+    def require_database_url(self) -> str:
+        """The database's URL. Raises BadSettings when neither the environment nor a running stack has one."""
+        return _required(self.database_url, "TENURE_DATABASE_URL", self.data_dir)
+
+    def require_broker_url(self) -> str:
+        """The broker's URL. Raises BadSettings when neither the environment nor a running stack has one."""
+        return _required(self.broker_url, "TENURE_BROKER_URL", self.data_dir)
+
+    def require_live_url(self) -> str:
+        """The live layer's URL: by default the broker."""
+        return self.live_url.get_secret_value() if self.live_url else self.require_broker_url()
+
+    def key(self) -> str:
+        """The signing key: from the environment, or in development from a 0600 file made once."""
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value()
+        return read_or_make_key(self.data_dir / "secret.key")
+
+    def secrets(self) -> list[str]:
+        """Every secret value set here, for masking in logs."""
+        found = [value.get_secret_value() for value in dict(self).values() if isinstance(value, SecretStr)]
+        return found + [provider.secret.get_secret_value() for provider in self.payment_providers]
+
+
+def _required(value: SecretStr | None, name: str, data_dir: Path) -> str:
+    if value is None:
+        raise BadSettings(
+            f"{name} is not set and no stack runs in {data_dir}",
+            errors=[FieldError(name, "missing", "set it, or start a stack with `tenure up`")],
+        )
+    return value.get_secret_value()
+
+
+def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None) -> Settings:
+    """Read the settings of this process. Raises BadSettings with every problem at once.
+
+    Order: the environment, then (for what is unset there) the stack that runs in the data directory.
+    """
+    given = dict(os.environ if environ is None else environ)  # noqa: TID251 - this is the place
+    problems: list[FieldError] = []
+    values = _from_environment(given, problems)
+    if data_dir is not None:
+        values["data_dir"] = data_dir
+    directory = Path(values.get("data_dir") or ".tenure").absolute()
+    values["data_dir"] = directory
+    values = {**_from_environment(_stack_overlay(directory), problems), **values}
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += _explained(error)
+    if problems:
+        raise BadSettings(
+            "settings:\n" + "\n".join(f"  {p.field}: {p.message}" for p in problems), errors=problems
+        )
+    return settings
+
+
+def stack_environment(data_dir: Path) -> dict[str, str]:
+    """What a running stack sets for the processes that belong to it."""
+    return _stack_overlay(data_dir.absolute())
+
+
+def _stack_overlay(directory: Path) -> dict[str, str]:
+    try:
+        stack = json.loads((directory / STACK_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadSettings(f"{directory / STACK_FILE} cannot be read: {error}") from error
+    overlay: dict[str, str] = stack.get("env", {})
+    return overlay
+
+
+def _from_environment(given: Mapping[str, str], problems: list[FieldError]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        if not name.startswith(_PREFIX):
+            continue
+        field = name.removeprefix(_PREFIX).lower()
+        if field in Settings.model_fields:
+            if text != "":
+                values[field] = text
+        elif field.endswith("_file") and field.removesuffix("_file") in Settings.model_fields:
+            try:
+                values.setdefault(field.removesuffix("_file"), Path(text).read_text().strip())
+            except OSError as error:
+                problems.append(FieldError(name, "unreadable", f"{text}: {error.strerror}"))
+        else:
+            problems.append(FieldError(name, "unknown", "there is no such setting"))
+    return values
+
+
+def _explained(error: ValidationError) -> list[FieldError]:
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False):
+        path = [str(part) for part in detail["loc"]]
+        message = detail["msg"].removeprefix("Value error, ")
+        if not path:  # from the check of the whole: each line names its own variable
+            for line in message.splitlines():
+                name, _, text = line.partition(": ")
+                problems.append(FieldError(name, "refused", text))
+            continue
+        where = f" (at {'.'.join(path[1:])})" if path[1:] else ""
+        problems.append(FieldError(f"{_PREFIX}{path[0].upper()}", detail["type"], message + where))
+    return problems
