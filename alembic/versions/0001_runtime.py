@@ -27,7 +27,7 @@ $$;
 -- Whoever writes an event leaves it to the relay to give it its place in the commit order.
 CREATE FUNCTION event_to_pending() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO event_pending (event_id) SELECT id FROM added;
+    INSERT INTO event_pending (n, event_id) SELECT n, id FROM added;
     PERFORM pg_notify('tenure_events', '');
     RETURN NULL;
 END $$;
@@ -118,6 +118,7 @@ def upgrade() -> None:
     op.create_table(
         "event",
         sa.Column("id", sa.Text(collation="C"), nullable=False),
+        sa.Column("n", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("channels", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
@@ -146,8 +147,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "event_pending",
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("event_id", sa.Text(collation="C"), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_pending")),
+        sa.PrimaryKeyConstraint("n", name=op.f("pk_event_pending")),
     )
     op.create_table(
         "lease",
@@ -281,8 +283,14 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column(
+            "publish_after",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.Column("publish_tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("published_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("published_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("decided_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("user_id", sa.Text(collation="C"), nullable=True),
         sa.Column("run_key", sa.Text(), nullable=True),
@@ -300,6 +308,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("user_id", "run_key", name=op.f("uq_slot_user_id_run_key")),
     )
     op.create_index("ix_slot_job_id", "slot", ["job", "id"], unique=False)
+    op.create_index(
+        "ix_slot_unpublished", "slot", ["publish_after"], postgresql_where=sa.text("state = 'pending'")
+    )
     op.create_index(
         "ix_slot_pending", "slot", ["expires_at"], unique=False, postgresql_where=sa.text("state = 'pending'")
     )
@@ -424,6 +435,7 @@ def downgrade() -> None:
     op.drop_table("iteration")
     op.drop_table("event_seq")
     op.drop_index("ix_slot_pending", table_name="slot", postgresql_where=sa.text("state = 'pending'"))
+    op.drop_index("ix_slot_unpublished", table_name="slot")
     op.drop_index("ix_slot_job_id", table_name="slot")
     op.drop_table("slot")
     op.drop_table("schedule")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,6 +17,8 @@ class Event(Base):
     __tablename__ = "event"
 
     id: Mapped[Key]
+    # The order of writing inside one transaction; across transactions it says nothing.
+    n: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
     type: Mapped[str]
     subject: Mapped[str]
     channels: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
@@ -41,7 +43,8 @@ class EventPending(Base):
 
     __tablename__ = "event_pending"
 
-    event_id: Mapped[Key]
+    n: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event_id: Mapped[str] = mapped_column(IdText)
 
 
 class EventSeq(Base):

@@ -74,8 +74,10 @@ class Slot(Base):
     attempt: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[datetime]
+    # Publishing: not before this, how often it was tried, and when the broker last took it.
+    publish_after: Mapped[CreatedAt]
+    publish_tries: Mapped[int] = mapped_column(server_default=text("0"))
     published_at: Mapped[datetime | None]
-    published_count: Mapped[int] = mapped_column(server_default=text("0"))
     decided_at: Mapped[datetime | None]
     # Who asked for a run, and the caller's own key for it: the same key is the same run.
     user_id: Mapped[str | None] = mapped_column(IdText)
@@ -89,6 +91,7 @@ class Slot(Base):
         CheckConstraint("(state = 'skipped') = (reason IS NOT NULL)", name="skipped_has_reason"),
         CheckConstraint("origin IN ('schedule', 'run')", name="origin"),
         Index("ix_slot_pending", "expires_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_slot_unpublished", "publish_after", postgresql_where=text("state = 'pending'")),
         Index("ix_slot_job_id", "job", "id"),
     )
 
