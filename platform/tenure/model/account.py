@@ -13,7 +13,7 @@ ROLES = "'admin', 'operator', 'viewer'"
 
 
 class AppUser(Base):
-    """A person who signs in. `not_before` delays the next try after failures; nobody is locked out for good."""
+    """A person who signs in. After failures `not_before` delays the next try; nobody is locked out."""
 
     __tablename__ = "app_user"
 
@@ -52,7 +52,7 @@ class ApiKey(Base):
 
 
 class LoginSession(Base):
-    """A sign-in. Its refresh token is derived from the signing key, this id and `generation`: none is stored."""
+    """A sign-in. Its refresh token derives from the signing key, this id and `generation`; none is kept."""
 
     __tablename__ = "session"
 
