@@ -36,7 +36,7 @@ class Counters:
 
 @dataclass(slots=True)
 class Run:
-    """One iteration in progress. `soft_s` is the soft limit in seconds, `batch` the rows a transaction takes."""
+    """One iteration in progress; `soft_s` is in seconds, `batch` the rows that a transaction takes."""
 
     iteration_id: str
     job: str
