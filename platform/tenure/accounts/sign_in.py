@@ -1,0 +1,102 @@
+"""Sign in with e-mail and password: read, check outside any transaction, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import text
+
+from tenure.accounts import passwords
+from tenure.accounts.tokens import Tokens
+from tenure.errors import Unauthenticated
+from tenure.kit.db import Database
+from tenure.kit.ids import new_id
+
+SESSION_DAYS: Final = 14
+# One answer for an unknown address, a wrong password, a disabled user, and a try that came too early.
+WRONG: Final = "e-mail or password is wrong; after several failures wait half a minute before the next try"
+
+_READ: Final = text("""
+    SELECT id, email, role, password_hash, disabled_at IS NULL AS enabled,
+           coalesce(not_before > clock_timestamp(), false) AS too_early
+    FROM app_user WHERE lower(email) = lower(:email)
+""")
+# The first four failures are free; then 1, 2, 4 ... 30 seconds. Nobody is locked out for good.
+_FAILED: Final = text("""
+    UPDATE app_user SET failures = failures + 1,
+        not_before = CASE WHEN failures + 1 < 5 THEN NULL
+                     ELSE clock_timestamp() + least(30, 2 ^ least(failures - 4, 8)) * interval '1 second' END
+    WHERE id = :id
+""")
+_SUCCEEDED: Final = text("""
+    UPDATE app_user SET failures = 0, not_before = NULL, last_login_at = clock_timestamp()
+    WHERE id = :id AND disabled_at IS NULL
+    RETURNING extract(epoch FROM clock_timestamp())::bigint AS now
+""")
+_SESSION: Final = text("""
+    INSERT INTO session (id, user_id, expires_at, user_agent, address)
+    VALUES (:id, :user_id, clock_timestamp() + :days * interval '1 day', :user_agent, :address)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A fresh pair of tokens and whose they are."""
+
+    access_token: str
+    refresh_token: str
+    user_id: str
+    email: str
+    role: str
+    session_id: str
+
+
+def sign_in(
+    db: Database,
+    tokens: Tokens,
+    *,
+    email: str,
+    password: str,
+    user_agent: str | None = None,
+    address: str | None = None,
+    matches: Callable[[str | None, str], bool] = passwords.matches,
+) -> SignedIn:
+    """Open a session. Raises Unauthenticated, with one answer for every reason.
+
+    `matches` is the password check: a server with an event loop hands in one that runs in a thread.
+    """
+    with db.transaction() as session:
+        row = session.execute(_READ, {"email": email}).mappings().first()
+    found: dict[str, Any] | None = dict(row) if row is not None else None
+    right = matches(found["password_hash"] if found else None, password)
+    if found is None or found["too_early"] or not found["enabled"]:
+        raise Unauthenticated(WRONG, code="bad_credentials")
+    if not right:
+        with db.transaction() as session:
+            session.execute(_FAILED, {"id": found["id"]})
+        raise Unauthenticated(WRONG, code="bad_credentials")
+    session_id = new_id("ses")
+    with db.transaction() as session:
+        now = session.execute(_SUCCEEDED, {"id": found["id"]}).scalar()
+        if now is None:
+            raise Unauthenticated(WRONG, code="bad_credentials")
+        session.execute(
+            _SESSION,
+            {
+                "id": session_id,
+                "user_id": found["id"],
+                "days": SESSION_DAYS,
+                "user_agent": (user_agent or "")[:200] or None,
+                "address": address,
+            },
+        )
+    return SignedIn(
+        access_token=tokens.access(user_id=found["id"], session_id=session_id, now=now),
+        refresh_token=tokens.refresh(session_id, 1),
+        user_id=found["id"],
+        email=found["email"],
+        role=found["role"],
+        session_id=session_id,
+    )
