@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import secrets
 import socket
-from collections.abc import Iterable
+from typing import Final
+
+from tenure.errors import Unavailable
+
+_FIRST: Final = 20_000
+_COUNT: Final = 12_000
+_TRIES: Final = 200
+_NEIGHBORS: Final = 100
+_LAST: Final = 65_535
+_BACKLOG: Final = 512
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -20,20 +31,39 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def any_free(host: str = "127.0.0.1") -> int:
-    """A port that the system says is free."""
+    """A free port below the range from which the system takes the near ends of outgoing connections.
+
+    A port of that range could be taken by somebody's connection between two starts of a server.
+    """
+    for _ in range(_TRIES):
+        port = _FIRST + secrets.randbelow(_COUNT)
+        if is_free(port, host):
+            return port
+    raise Unavailable(f"no free port found on {host}")
+
+
+def choose(wanted: int | None, host: str = "127.0.0.1") -> int:
+    """`wanted` when it is free, else any."""
+    return wanted if wanted and is_free(wanted, host) else any_free(host)
+
+
+def listen(wanted: int, host: str) -> socket.socket:
+    """A socket that listens on `wanted`, or on the next free port of the hundred above.
+
+    Who holds it owns the port: two stacks that start at once cannot choose the same one, and a process that
+    inherits it may be restarted without anybody being refused.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def choose(wanted: int | None, host: str = "127.0.0.1", *, avoid: Iterable[int] = ()) -> int:
-    """`wanted` when it is free, else the next free one of the hundred above, else any."""
-    taken = set(avoid)
-    if wanted:
-        for port in range(wanted, min(wanted + 100, 65_536)):
-            if port not in taken and is_free(port, host):
-                return port
-    while (port := any_free(host)) in taken:
-        taken.add(port)
-    return port
+    for port in range(wanted, min(wanted + _NEIGHBORS, _LAST + 1)):
+        candidate = socket.socket(family, socket.SOCK_STREAM)
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((host, port))
+            candidate.listen(_BACKLOG)
+        except OSError as error:
+            candidate.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise Unavailable(f"cannot listen on {host}: {error.strerror}") from error
+        else:
+            return candidate
+    raise Unavailable(f"no free port on {host} from {wanted} on")

@@ -69,6 +69,7 @@ def start(
     output: int | IO[bytes],
     account: Account | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
+    inherited_sockets: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start the command in a process group of its own; it gets `death_signal` when this thread ends.
 
@@ -84,6 +85,7 @@ def start(
         stdout=output,
         stderr=subprocess.STDOUT,
         process_group=0,
+        pass_fds=inherited_sockets,
     )
 
 

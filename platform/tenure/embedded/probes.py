@@ -1,0 +1,77 @@
+"""Proofs that a role does its work: each asks the role itself, none believes a running process.
+
+All answer within a few seconds and never raise for a role that is merely not there yet. The HTTP ones speak
+to our own children on loopback, below and before everything that the network's door needs.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+import redis
+
+_PATIENCE_S: Final = 3.0
+_OK: Final = 200
+# The lease row is written by the process itself once it takes work, and carries its pid.
+_NODE: Final = b"""
+    SELECT 1 FROM node
+    WHERE role = %s AND pid = %s AND stopped_at IS NULL AND lease_until > clock_timestamp()
+"""
+
+
+def http_answers(
+    port: int, path: str, *, host: str = "127.0.0.1", login: tuple[str, str] | None = None
+) -> Callable[[int], bool]:
+    """GET answers 200."""
+    headers = {}
+    if login:
+        headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+
+    def probe(_pid: int) -> bool:
+        connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_S)
+        try:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status == _OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return probe
+
+
+def node_is_leased(database_url: str, role: str) -> Callable[[int], bool]:
+    """This very process holds a lease in the table of nodes."""
+
+    def probe(pid: int) -> bool:
+        try:
+            with psycopg.connect(database_url, connect_timeout=3, autocommit=True) as connection:
+                return connection.execute(_NODE, [role, pid]).fetchone() is not None
+        except psycopg.OperationalError:
+            return False
+
+    return probe
+
+
+def database_answers(url: str) -> bool:
+    """PostgreSQL at the URL accepts the login and a query."""
+    try:
+        with psycopg.connect(url, connect_timeout=3, autocommit=True) as connection:
+            return connection.execute("SELECT 1").fetchone() is not None
+    except psycopg.OperationalError:
+        return False
+
+
+def store_answers(url: str) -> bool:
+    """Redis or Valkey at the URL accepts the login and a PING."""
+    client = redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, retry=None)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()

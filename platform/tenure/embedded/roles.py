@@ -1,0 +1,118 @@
+"""Roles: what the supervisor runs, as values, and the rules of restarting."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from tenure.embedded.process import Account
+
+_FIRST_DELAY_S: Final = 0.5
+_LONGEST_DELAY_S: Final = 30.0
+HEALTHY_S: Final = 60.0
+
+
+class RoleState(StrEnum):
+    """Where a role is between nothing and nothing."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"  # it ended by itself and is started again after a pause
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class StopOrder(StrEnum):
+    """The order in which roles are stopped: first those that make work, last those that keep it."""
+
+    BEAT = "1-beat"
+    WEB = "2-web"
+    WORKER = "3-worker"
+    OBSERVER = "4-observer"
+    BROKER = "5-broker"
+    DATABASE = "6-database"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSpec:
+    """One role: how it is started, known to be ready, and stopped.
+
+    `ready` gets the pid of the process that was started, so that a predecessor's traces do not count.
+    `prepare` runs before each start. `stop` is what is sent to the process, each with the seconds it gets;
+    SIGKILL to its whole group comes last.
+    """
+
+    name: str
+    command: Sequence[str]
+    ready: Callable[[int], bool]
+    env: Mapping[str, str]
+    cwd: Path
+    order: StopOrder
+    stop: Sequence[tuple[signal.Signals, float]] = ((signal.SIGTERM, 10.0),)
+    hard_stop: signal.Signals = signal.SIGKILL
+    prepare: Callable[[], object] | None = None
+    account: Account | None = None
+    ready_within_s: float = 60.0
+    inherited_sockets: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A command that runs once and must succeed before what follows is started."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path
+    within_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Errands in order, then a call, then roles side by side; the next phase begins when all are ready."""
+
+    roles: Sequence[RoleSpec] = ()
+    errands: Sequence[Errand] = ()
+    call: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleStatus:
+    """What is known of a role now."""
+
+    name: str
+    pid: int | None
+    started: float | None
+    state: RoleState
+    restarts: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "pid": self.pid,
+            "started": self.started,
+            "state": self.state.value,
+            "restarts": self.restarts,
+        }
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Pauses between restarts: jittered, doubling from half a second to half a minute; health resets them."""
+
+    random: random.Random = field(default_factory=random.SystemRandom)
+    _failures: int = 0
+
+    def after_run_of(self, seconds: float) -> float:
+        """The pause after a run that lasted this long."""
+        if seconds >= HEALTHY_S:
+            self._failures = 0
+        ceiling = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        return ceiling * self.random.uniform(0.5, 1.0)

@@ -1,0 +1,320 @@
+"""The supervisor: what it starts is kept alive, and nothing is left behind however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tenure.embedded import ports, process
+from tenure.embedded.folder import StackFolder
+from tenure.embedded.logfile import LogFile, _objects
+from tenure.embedded.roles import Backoff, Errand, Phase, RoleSpec, RoleState, StopOrder
+from tenure.embedded.supervisor import BootFailed, Interrupted, Supervisor
+from tenure.errors import Conflict
+from tests.support import services, small_stack
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def folder():
+    with services.session_folder() as made:
+        yield made
+
+
+class Running:
+    """The small stack as a process of its own."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = StackFolder(data)
+        self.port = ports.any_free()
+        command = [sys.executable, "-m", "tests.support.small_stack", str(data), str(self.port)]
+        self.process = subprocess.Popen(command, cwd=services.ROOT, env=dict(services.environment()))
+
+    def until_ready(self) -> Running:
+        until(lambda: self._is_ready() or self.process.poll() is not None, 60)
+        assert self.process.poll() is None
+        return self
+
+    def _is_ready(self) -> bool:
+        state = self.folder.read_state()
+        return bool(state.get("ready")) and state["supervisor"] == self.process.pid
+
+    def roles(self) -> dict[str, dict[str, Any]]:
+        return {role["name"]: role for role in self.folder.read_state()["roles"]}
+
+    def everything(self) -> set[process.Identity]:
+        """All processes that descend from it."""
+        return {
+            identity
+            for child in psutil.Process(self.process.pid).children(recursive=True)
+            if (identity := process.Identity.of(child.pid))
+        }
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def start():
+    made: list[Running] = []
+
+    def begin(data: Path) -> Running:
+        made.append(Running(data))
+        return made[-1]
+
+    yield begin
+    for stack in made:
+        stack.end()
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path):
+    with Supervisor(tmp_path / "logs") as made:
+        yield made
+
+
+def log_events(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.kill
+def test_a_killed_role_is_restarted_and_its_family_does_not_outlive_it(folder: Path, start):
+    stack = start(folder).until_ready()
+    before = stack.roles()["family"]
+    grandchild = process.Identity.of(int((folder / "grandchild").read_text()))
+    assert grandchild is not None
+    os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: stack.roles()["family"]["restarts"] == 1 and stack.roles()["family"]["state"] == "ready")
+    after = stack.roles()["family"]
+    assert after["pid"] != before["pid"]
+    until(lambda: not grandchild.alive)
+    ended = [event for event in log_events(folder / "logs" / "family.log") if event["event"] == "role.ended"]
+    assert [event["signal"] for event in ended] == ["SIGKILL"]  # the fault did happen
+    assert all(role["restarts"] == 0 for name, role in stack.roles().items() if name != "family")
+
+
+@pytest.mark.kill
+def test_a_killed_postgres_comes_back_on_the_same_data(folder: Path, start):
+    stack = start(folder).until_ready()
+    killed = stack.roles()["postgres"]["pid"]
+    os.kill(killed, signal.SIGKILL)
+    until(
+        lambda: stack.roles()["postgres"]["restarts"] >= 1 and stack.roles()["postgres"]["state"] == "ready",
+        40,
+    )
+    messages = [event["event"] for event in log_events(folder / "logs" / "postgres.log")]
+    assert any("was interrupted" in message for message in messages)  # it recovered after a real crash
+
+
+@pytest.mark.kill
+def test_kill_9_of_the_supervisor_leaves_nothing_behind_and_a_new_one_works(folder: Path, start):
+    first = start(folder).until_ready()
+    everything = first.everything()
+    names = {psutil.Process(identity.pid).name() for identity in everything}
+    assert {"postgres", "valkey-server", "sleep"} <= names
+    first.process.kill()
+    assert first.process.wait() == -signal.SIGKILL
+    until(lambda: not any(identity.alive for identity in everything))
+    again = start(folder).until_ready()
+    assert {role["state"] for role in again.roles().values()} == {"ready"}
+    again.end()
+    assert again.process.returncode == 0
+
+
+def test_a_stop_ends_everything_in_order(folder: Path, start):
+    stack = start(folder).until_ready()
+    everything = stack.everything()
+    stack.end()
+    assert stack.process.returncode == 0
+    assert not any(identity.alive for identity in everything)
+    stopped = {
+        name: next(
+            e["ts"] for e in log_events(folder / "logs" / f"{name}.log") if e["event"] == "role.stopped"
+        )
+        for name in ("web", "family", "valkey", "postgres")
+    }
+    assert sorted(stopped, key=lambda name: stopped[name]) == ["web", "family", "valkey", "postgres"]
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+    assert not (folder / "stack.json").exists()
+
+
+def test_two_stacks_run_side_by_side_and_one_folder_takes_only_one(folder: Path, start):
+    one = start(folder / "one").until_ready()
+    two = start(folder / "two with spaces").until_ready()
+    with pytest.raises(Conflict, match="already runs"):
+        StackFolder(folder / "one").acquire()
+    assert one.folder.is_running()
+    two.end()
+    assert not two.folder.is_running()
+    assert {role["state"] for role in one.roles().values()} == {"ready"}
+
+
+def test_what_a_killed_stack_left_is_swept_and_a_reused_pid_is_spared(folder: Path):
+    left = process.start(["/bin/sleep", "600"], env={}, cwd=folder, output=subprocess.DEVNULL)
+    stranger = process.start(["/bin/sleep", "600"], env={}, cwd=folder, output=subprocess.DEVNULL)
+    try:
+        known = process.Identity.of(left.pid)
+        other = process.Identity.of(stranger.pid)
+        assert known is not None
+        assert other is not None
+        roles = [
+            {"name": "left", "pid": known.pid, "started": known.started},
+            {"name": "older", "pid": other.pid, "started": other.started - 100},
+        ]
+        (folder / "state.json").write_text(json.dumps({"ready": True, "roles": roles}))
+        (folder / "stack.json").write_text(
+            json.dumps({"url": "http://stale", "supervisor": {"pid": 1, "started": 1}})
+        )
+        stack = StackFolder(folder)
+        stack.acquire()
+        assert not known.alive
+        assert stranger.poll() is None
+        assert not stack.stack_file.exists()
+        stack.release()
+    finally:
+        process.stop(left)
+        process.stop(stranger)
+
+
+def test_a_truncated_state_file_does_not_stop_a_start(folder: Path):
+    (folder / "state.json").write_text('{"ready": true, "roles": [{"na')
+    (folder / "stack.json").write_text("")
+    stack = StackFolder(folder)
+    stack.acquire()
+    stack.release()
+
+
+def test_a_role_that_never_starts_fails_the_boot_with_its_last_words(tmp_path: Path, supervisor: Supervisor):
+    spec = RoleSpec(
+        name="broken",
+        command=[sys.executable, "-c", "raise RuntimeError('the reason')"],
+        ready=lambda _pid: False,
+        env=small_stack.ENV,
+        cwd=tmp_path,
+        order=StopOrder.WEB,
+    )
+    with pytest.raises(BootFailed) as failure:
+        supervisor.boot([Phase(roles=[spec])])
+    assert failure.value.role == "broken"
+    assert any("RuntimeError: the reason" in line for line in failure.value.tail)
+    assert all(status.pid is None for status in supervisor.statuses)
+
+
+def test_a_role_that_runs_but_is_never_ready_is_restarted(tmp_path: Path, supervisor: Supervisor):
+    spec = RoleSpec(
+        name="mute",
+        command=["/bin/sleep", "600"],
+        ready=lambda _pid: False,
+        env=small_stack.ENV,
+        cwd=tmp_path,
+        order=StopOrder.WEB,
+        ready_within_s=0.2,
+    )
+    with pytest.raises(BootFailed):
+        supervisor.boot([Phase(roles=[spec])])
+    events = [event["event"] for event in log_events(tmp_path / "logs" / "mute.log")]
+    assert events.count("role.not_ready") == 3
+
+
+def test_an_errand_that_fails_stops_the_boot(tmp_path: Path, supervisor: Supervisor):
+    errand = Errand(
+        "migrate", [sys.executable, "-c", "import sys; sys.exit('no way')"], small_stack.ENV, tmp_path
+    )
+    with pytest.raises(BootFailed) as failure:
+        supervisor.boot([Phase(errands=[errand])])
+    assert failure.value.role == "migrate"
+    assert any("no way" in line for line in failure.value.tail)
+
+
+def test_a_stop_during_the_boot_ends_it(tmp_path: Path, supervisor: Supervisor):
+    supervisor.request_stop()
+    with pytest.raises(Interrupted):
+        supervisor.boot([Phase(roles=[small_stack.web_role(tmp_path, ports.any_free())])])
+
+
+def test_a_second_request_stops_at_once(tmp_path: Path):
+    spec = RoleSpec(
+        name="deaf",
+        command=["/bin/sh", "-c", 'trap "" TERM; echo on; while :; do sleep 1; done'],
+        ready=lambda _pid: "on" in (tmp_path / "logs" / "deaf.log").read_text(),
+        env=small_stack.ENV,
+        cwd=tmp_path,
+        order=StopOrder.WORKER,
+        stop=((signal.SIGTERM, 600.0),),
+    )
+    with Supervisor(tmp_path / "logs") as supervisor:
+        supervisor.boot([Phase(roles=[spec])])
+        supervisor.request_stop()
+        supervisor.request_stop()
+        # Leaving asks once more: the patience of 600 s must not be used up.
+        supervisor._stop_requests = 1
+        supervisor._report = lambda _: supervisor.request_stop()
+    assert supervisor.statuses[0].state is RoleState.STOPPED
+
+
+def test_every_line_of_a_log_is_one_object_and_a_traceback_is_one_of_them():
+    lines = [
+        '{"ts": "t", "level": "info", "event": "ours"}',
+        "LOG:  database system is ready",
+        "FATAL:  no such role",
+        "12:M 22 Nov 2026 00:50:23.000 # Warning: no",
+        '{"not": "an event"}',
+        "Traceback (most recent call last):",
+        '  File "x.py", line 1, in <module>',
+        "ValueError: bad",
+        "plain",
+    ]
+    found = list(_objects(iter(lines)))
+    assert found[0] == lines[0]
+    wrapped = [item for item in found if isinstance(item, dict)]
+    assert [(item["level"], item["event"]) for item in wrapped] == [
+        ("info", "database system is ready"),
+        ("critical", "no such role"),
+        ("warning", "Warning: no"),
+        ("info", '{"not": "an event"}'),
+        ("error", "ValueError: bad"),
+        ("info", "plain"),
+    ]
+    assert wrapped[4]["traceback"].count("\n") == 2
+
+
+def test_a_log_is_bounded(tmp_path: Path):
+    log = LogFile(tmp_path, "chatty", max_bytes=1000)
+    for number in range(200):
+        log.event("info", f"line {number}")
+    log.close()
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["chatty.log", "chatty.log.1", "chatty.log.2"]
+    assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
+    assert json.loads((tmp_path / "chatty.log").read_text().splitlines()[-1])["event"] == "line 199"
+
+
+def test_pauses_grow_to_half_a_minute_and_health_forgives():
+    backoff = Backoff(random=random.Random(1))
+    pauses = [backoff.after_run_of(0) for _ in range(12)]
+    for pause, ceiling in zip(pauses, [0.5, 1, 2, 4, 8, 16, *[30] * 6], strict=True):
+        assert ceiling / 2 <= pause <= ceiling
+    assert backoff.after_run_of(61) <= 0.5
+
+
+def test_a_taken_port_is_left_alone_and_a_neighbor_is_taken():
+    wanted = ports.any_free()
+    with ports.listen(wanted, "127.0.0.1") as first, ports.listen(wanted, "127.0.0.1") as second:
+        assert first.getsockname()[1] == wanted
+        assert second.getsockname()[1] > wanted
+        assert not ports.is_free(wanted)
