@@ -1,15 +1,31 @@
 """Tables: columns and constraints only, no behaviour. Importing this package registers them all."""
 
-from tenure.model import account, customer, event, iteration, notice, plan, provisioning, record, subscription
+from tenure.model import (
+    account,
+    chain,
+    customer,
+    event,
+    invoice,
+    iteration,
+    notice,
+    payment,
+    plan,
+    provisioning,
+    record,
+    subscription,
+)
 from tenure.model.base import Base
 
 __all__ = [
     "Base",
     "account",
+    "chain",
     "customer",
     "event",
+    "invoice",
     "iteration",
     "notice",
+    "payment",
     "plan",
     "provisioning",
     "record",
