@@ -1,0 +1,1 @@
+"""Plans: what is sold, and how its end is announced."""

@@ -1,0 +1,1 @@
+"""Subscriptions: their periods, their states, and the access that follows from them."""
