@@ -65,10 +65,14 @@ class StackFolder:
     def state_file(self) -> Path:
         return self.path / "state.json"
 
+    def make(self) -> None:
+        """Make the directory; as root enterable by the user that PostgreSQL runs as, else by us alone."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o711 if process.service_account() else 0o700)
+        self.logs.mkdir(exist_ok=True, mode=0o700)
+
     def acquire(self) -> None:
         """Become the one stack of this directory, and end what a killed one left. Raises Conflict."""
-        account = process.service_account()
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o711 if account else 0o700)
+        self.make()
         lock = (self.path / "supervisor.lock").open("a+", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

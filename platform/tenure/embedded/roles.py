@@ -75,11 +75,10 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Errands in order, then a call, then roles side by side; the next phase begins when all are ready."""
+    """Errands in order, then roles side by side; the next phase begins when all are ready."""
 
     roles: Sequence[RoleSpec] = ()
     errands: Sequence[Errand] = ()
-    call: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

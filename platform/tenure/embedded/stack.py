@@ -56,6 +56,7 @@ class Stack:
 
     phases: tuple[Phase, ...]
     url: str
+    database_url: str
     document: Mapping[str, Any]
     secrets: tuple[str, ...]
     notes: tuple[str, ...]
@@ -69,9 +70,8 @@ def build(
     host: str,
     port: int,
     additions: Additions,
-    after_migrations: Callable[[str], object],
 ) -> Stack:
-    """Plan the stack of the folder, whose lock is held. `after_migrations` gets the database's URL.
+    """Plan the stack of the folder, whose lock is held.
 
     Raises Unavailable when a server that the settings name does not answer.
     """
@@ -107,14 +107,11 @@ def build(
     return Stack(
         phases=(
             Phase(roles=servers.roles),
-            Phase(
-                errands=[migrate],
-                call=lambda: after_migrations(servers.database_url),
-                roles=additions.roles,
-            ),
+            Phase(errands=[migrate], roles=additions.roles),
             Phase(errands=additions.errands, roles=apps),
         ),
         url=url,
+        database_url=servers.database_url,
         document={
             "url": url,
             "supervisor": _self_identity(),
@@ -234,7 +231,7 @@ def _applications(
     web = app(
         "web",
         gunicorn,
-        probes.http_answers(port, "/readyz", host=host),
+        probes.http_answers(port, "/readyz", host=host.strip("[]")),
         order=StopOrder.WEB,
         inherited_sockets=(listener.fileno(),),
         stop=((signal.SIGTERM, _WARM_S),),

@@ -100,8 +100,6 @@ class Supervisor:
         for phase in phases:
             for errand in phase.errands:
                 self._run(errand)
-            if phase.call:
-                phase.call()
             for spec in phase.roles:
                 self._add(spec).start()
             self._until_ready([self._children[spec.name] for spec in phase.roles])
