@@ -60,12 +60,7 @@ def upgrade() -> None:
     op.create_table(
         "invoice",
         sa.Column("id", sa.Text(collation="C"), nullable=False),
-        sa.Column(
-            "number",
-            sa.Text(),
-            server_default=sa.text("'INV-' || lpad(nextval('invoice_number')::text, 6, '0')"),
-            nullable=False,
-        ),
+        sa.Column("number", sa.Text(), nullable=False),
         sa.Column("subscription_id", sa.Text(collation="C"), nullable=False),
         sa.Column("customer_id", sa.Text(collation="C"), nullable=False),
         sa.Column("period_no", sa.Integer(), nullable=False),

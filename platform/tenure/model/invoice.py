@@ -14,7 +14,7 @@ from tenure.model.base import Base, CreatedAt, IdText, Key
 INVOICE_STATUSES = "'draft', 'open', 'paid', 'expired', 'void'"
 EXCEPTIONS = "'none', 'underpaid', 'overpaid', 'late', 'reversed'"
 METHODS = "'chain', 'provider', 'manual'"
-UNITS = NUMERIC(78, 0)
+UNITS: NUMERIC[Decimal] = NUMERIC(78, 0)
 
 # Numbers are for people: they rise, and may have gaps where a transaction was rolled back.
 invoice_number = Sequence("invoice_number", metadata=Base.metadata)
@@ -26,10 +26,8 @@ class Invoice(Base):
     __tablename__ = "invoice"
 
     id: Mapped[Key]
-    number: Mapped[str] = mapped_column(
-        unique=True,
-        server_default=text("'INV-' || lpad(nextval('invoice_number')::text, 6, '0')"),
-    )
+    # INV-000123, from the sequence.
+    number: Mapped[str] = mapped_column(unique=True)
     subscription_id: Mapped[str] = mapped_column(IdText, ForeignKey("subscription.id"))
     customer_id: Mapped[str] = mapped_column(IdText, ForeignKey("customer.id"))
     # The period that is paid for, counted as in subscription.period_no.
