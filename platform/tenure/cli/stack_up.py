@@ -128,7 +128,7 @@ def serve(options: UpOptions, view: View) -> int:
 
 def serve_reporting_to(options: UpOptions, descriptor: int) -> int:
     """`serve` for a daemon: its start is told through the pipe."""
-    os.set_inheritable(descriptor, inheritable=False)  # the roles must not hold it open
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only; the roles must not hold it open
     return serve(options, PipeView(descriptor))
 
 
