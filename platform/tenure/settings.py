@@ -299,6 +299,11 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
     return settings
 
 
+def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with these changes: for child processes."""
+    return {**os.environ, **changes}  # noqa: TID251 - this is the place
+
+
 def stack_environment(data_dir: Path) -> dict[str, str]:
     """What a running stack sets for the processes that belong to it."""
     return _stack_overlay(data_dir.absolute())

@@ -32,9 +32,9 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "jobs": ("tenure.cli.runs", "jobs"),
     "run": ("tenure.cli.runs", "run"),
     "iterations": ("tenure.cli.runs", "iterations"),
-    "slots": ("tenure.cli.runs", "slots"),
+    "slots": ("tenure.cli.runs", "slots_"),
     "clock": ("tenure.cli.clock", "clock"),
-    "relay": ("tenure.cli.roles", "relay"),
+    "relay": ("tenure.cli.relay", "relay"),
     "exporter": ("tenure.cli.roles", "exporter"),
     "demo": ("tenure.cli.demo", "demo"),
 }

@@ -163,8 +163,9 @@ def _paged(items: list[dict[str, Any]], limit: int) -> Page:
 
 
 _LAST: Final = text("""
-    SELECT DISTINCT ON (job) job, id, outcome, started_at, ended_at
-    FROM iteration WHERE job = ANY(:jobs) ORDER BY job, id DESC
+    SELECT last.* FROM unnest(CAST(:jobs AS text[])) AS name CROSS JOIN LATERAL (
+        SELECT job, id, outcome, started_at, ended_at FROM iteration WHERE job = name ORDER BY id DESC LIMIT 1
+    ) AS last
 """)
 
 

@@ -82,20 +82,19 @@ def seed(door: StatementDoor, jobs: Iterable[Job]) -> None:
 
 _DUE: Final = text("""
     SELECT job, every_s, cron, timezone, next_due_at, clock_timestamp() AS now,
-           paused AND (paused_until IS NULL OR paused_until > clock_timestamp()) AS is_paused,
-           paused AND paused_until <= clock_timestamp() AS pause_ended
+           CASE WHEN paused THEN paused_until END AS was_paused_until
     FROM schedule
     WHERE enabled AND next_due_at <= clock_timestamp() AND job = ANY(:jobs)
       AND NOT (paused AND (paused_until IS NULL OR paused_until > clock_timestamp()))
     ORDER BY next_due_at FOR UPDATE SKIP LOCKED
 """)
 
-# A slot that nobody has published yet takes the later due times in: one run catches up for all of them.
+# A slot that has not started yet takes the later due times in: one run catches up for all of them.
 _COALESCE: Final = text("""
     UPDATE slot SET count = count + :count
     WHERE id = (SELECT id FROM slot
                 WHERE job = :job AND scope = '' AND state = 'pending' AND origin = 'schedule'
-                  AND published_at IS NULL AND expires_at > clock_timestamp()
+                  AND expires_at > clock_timestamp()
                 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id
 """)
@@ -123,9 +122,7 @@ _SKIP_PAUSED: Final = text("""
 
 _ADVANCE: Final = text("""
     UPDATE schedule SET next_due_at = :next_due_at, last_due_at = :due_at,
-           paused = paused AND NOT :pause_ended,
-           paused_until = CASE WHEN :pause_ended THEN NULL ELSE paused_until END,
-           pause_reason = CASE WHEN :pause_ended THEN NULL ELSE pause_reason END
+           paused = false, paused_until = NULL, pause_reason = NULL, paused_by = NULL
     WHERE job = :job
 """)
 
@@ -136,16 +133,17 @@ def claim_due(session: Session, jobs: Mapping[str, Job]) -> int:
     for row in rows:
         job = jobs[row.job]
         rhythm = Rhythm(row.every_s or (None if row.cron else job.every_s), row.cron, row.timezone)
-        due_at, count, next_due_at = rhythm.missed(row.next_due_at, row.now)
+        # What fell due during a pause that is over is skipped for it; the rest is due now.
+        pause_end = row.was_paused_until
+        slept_through = pause_end is not None and row.next_due_at <= pause_end
+        upto = pause_end if slept_through else row.now
+        due_at, count, next_due_at = rhythm.missed(row.next_due_at, upto)
         slot = {"id": new_id("slt"), "job": job.name, "due_at": due_at, "count": count}
-        if row.pause_ended:
+        if slept_through:
             session.execute(_SKIP_PAUSED, slot)
         elif session.execute(_COALESCE, {"job": job.name, "count": count}).first() is None:
             session.execute(_INSERT, {**slot, "expires_s": job.expires_s})
-        session.execute(
-            _ADVANCE,
-            {"job": job.name, "due_at": due_at, "next_due_at": next_due_at, "pause_ended": row.pause_ended},
-        )
+        session.execute(_ADVANCE, {"job": job.name, "due_at": due_at, "next_due_at": next_due_at})
     return len(rows)
 
 

@@ -8,13 +8,14 @@ While a transaction is open in this context, the network's door (`kit.http`) ref
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -142,6 +143,10 @@ class StatementDoor:
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._drop()
                 raise _unavailable(error) from error
+            except BaseException:
+                # A time limit or a shutdown struck in the middle: the connection is in an unknown state.
+                self._drop()
+                raise
 
     def close(self) -> None:
         """Close the connection; the next statement opens a new one."""
@@ -166,6 +171,55 @@ class StatementDoor:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+_TRIES: Final = 3
+_BETWEEN_TRIES_S: Final = 0.5
+
+
+def check_reachable(url: str) -> None:
+    """Return when PostgreSQL accepts this URL; raise Unavailable with a sentence that helps otherwise.
+
+    Three tries, because a server may be starting; wrong credentials and wrong names are not tried again. A
+    wrong database name is answered with the names that exist.
+    """
+    info = conninfo(url, application="tenure-check")
+    for attempt in range(_TRIES):
+        try:
+            psycopg.connect(info).close()
+        except psycopg.OperationalError as error:
+            final = _final_reason(url, error)
+            if final is not None:
+                raise Unavailable(final) from error
+            if attempt == _TRIES - 1:
+                raise Unavailable(f"no PostgreSQL answers at {_place(url)}") from error
+            time.sleep(_BETWEEN_TRIES_S * 2**attempt)
+        else:
+            return
+
+
+def _final_reason(url: str, error: psycopg.OperationalError) -> str | None:
+    said = str(error)
+    if "password authentication failed" in said or "no password supplied" in said:
+        return f"PostgreSQL at {_place(url)} refuses the user or the password"
+    if "does not exist" in said and "database" in said:
+        name = conninfo_to_dict(url).get("dbname")
+        return f"the database {name!r} does not exist at {_place(url)}; found: {_names(url)}"
+    return None
+
+
+def _names(url: str) -> str:
+    try:
+        with psycopg.connect(make_conninfo(url, dbname="postgres", connect_timeout=5)) as connection:
+            rows = connection.execute("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")
+            return ", ".join(name for (name,) in rows)
+    except psycopg.OperationalError:
+        return "(they cannot be listed)"
+
+
+def _place(url: str) -> str:
+    parts = conninfo_to_dict(url)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
 
 
 def _unavailable(error: Exception) -> Unavailable:

@@ -1,0 +1,142 @@
+"""Publish placed events to the live layer, each exactly once per channel.
+
+One Lua call carries one event into all its broad channels: it refuses what a channel already has
+(`seq <= last_seq`), gives a contiguous offset, keeps the last 100 in the channel's stream under the id
+`<offset>-0`, and rings the bell. Pub/sub is only the bell: a reader that missed it repairs the hole from
+the stream. A channel whose Valkey lost its memory starts a new epoch, so old offsets are never mistaken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import redis
+
+from tenure.events.append import BROAD_CHANNELS
+from tenure.events.order import PlacedEvent
+
+PREFIX: Final = "tenure:live"
+HISTORY: Final = 100
+_PUBLISHED: Final = f"{PREFIX}:published"
+# More events than this of one iteration and type on a broad channel become one `*.bulk_changed`.
+_BULK: Final = 50
+_REMEMBERED: Final = 1000
+
+# KEYS: 1 the published mark, then (meta, stream) of each broad channel.
+# ARGV: seq, event JSON, object offsets as JSON entries (may be empty), epoch for new channels, then names.
+_PUBLISH_LUA: Final = """
+local seq, event, objects, fresh = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local at = {}
+for i = 5, #ARGV do
+    local meta, stream = KEYS[2 + (i - 5) * 2], KEYS[3 + (i - 5) * 2]
+    local last = tonumber(redis.call('HGET', meta, 'last_seq') or '-1')
+    if seq > last then
+        redis.call('HSETNX', meta, 'epoch', fresh)
+        local epoch = redis.call('HGET', meta, 'epoch')
+        local offset = redis.call('HINCRBY', meta, 'off', 1)
+        redis.call('HSET', meta, 'last_seq', seq)
+        redis.call('XADD', stream, 'MAXLEN', HISTORY, offset .. '-0', 'e', event)
+        at[#at + 1] = '["' .. ARGV[i] .. '",' .. offset .. ',"' .. epoch .. '"]'
+    end
+end
+if objects ~= '' then at[#at + 1] = objects end
+if #at > 0 then
+    redis.call('PUBLISH', 'tenure:live', '{"seq":' .. seq .. ',"event":' .. event .. ',"at":['
+        .. table.concat(at, ',') .. ']}')
+end
+if seq > tonumber(redis.call('GET', KEYS[1]) or '-1') then redis.call('SET', KEYS[1], seq) end
+return #at
+""".replace("HISTORY", str(HISTORY))
+
+
+class Publisher:
+    """Carries placed events to Valkey and remembers, in Valkey, how far it got."""
+
+    def __init__(self, valkey: redis.Redis, *, epoch: str) -> None:
+        """`epoch` names the life of channels that this publisher has to begin anew."""
+        self._valkey = valkey
+        self._epoch = epoch
+        self._script = valkey.register_script(_PUBLISH_LUA)
+        # How many events of an iteration went out one by one, to know when it becomes a bulk change.
+        self._told: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def published_upto(self) -> int | None:
+        """The place of the newest event that was published; None when Valkey does not know (any more)."""
+        mark: Any = self._valkey.get(_PUBLISHED)
+        return None if mark is None else int(mark)
+
+    def publish(self, events: Sequence[PlacedEvent]) -> None:
+        """Publish in order. Safe to repeat. Raises redis errors: the caller tries the rest again later."""
+        if not events:
+            return
+        with self._valkey.pipeline(transaction=False) as pipe:
+            for event in self._conflated(events):
+                self._queue(pipe, event)
+            pipe.execute()
+
+    def ring(self, channel: str, event: dict[str, Any]) -> None:
+        """Send something that is true only now (a queue's depth) without history or place."""
+        message = {"seq": 0, "event": event, "at": [[channel, 0, ""]]}
+        self._valkey.publish(PREFIX, json.dumps(message, separators=(",", ":")))
+
+    def _queue(self, pipe: Any, event: PlacedEvent) -> None:
+        broad = [channel for channel in event.channels if channel in BROAD_CHANNELS]
+        keys = [_PUBLISHED]
+        for channel in broad:
+            keys += [f"{PREFIX}:meta:{channel}", f"{PREFIX}:stream:{channel}"]
+        body = {
+            "id": event.id,
+            "seq": event.seq,
+            "type": event.type,
+            "ts": event.ts,
+            "subject": event.subject,
+            "iteration_id": event.iteration_id,
+            "data": event.data,
+        }
+        objects = ",".join(
+            json.dumps([channel, offset, "pg"], separators=(",", ":"))
+            for channel, offset in event.offsets.items()
+        )
+        arguments: list[str | int] = [
+            event.seq,
+            json.dumps(body, separators=(",", ":")),
+            objects,
+            self._epoch,
+            *broad,
+        ]
+        self._script(keys=keys, args=arguments, client=pipe)
+
+    def _conflated(self, events: Sequence[PlacedEvent]) -> Iterable[PlacedEvent]:
+        """The same events, where a bulk change tells of many at once on the broad channels."""
+        groups = Counter((e.iteration_id, e.type) for e in events if e.iteration_id is not None)
+        last = {(e.iteration_id, e.type): e.seq for e in events if e.iteration_id is not None}
+        for event in events:
+            key = (event.iteration_id or "", event.type)
+            if groups[key] + self._told.get(key, 0) <= _BULK:
+                yield event
+                continue
+            if event.seq == last[key]:
+                yield self._bulk(event, groups[key])
+            yield replace(event, channels=tuple(c for c in event.channels if c not in BROAD_CHANNELS))
+        self._remember(groups)
+
+    def _bulk(self, event: PlacedEvent, count: int) -> PlacedEvent:
+        noun = event.type.split(".", 1)[0]
+        return replace(
+            event,
+            id=f"{event.id}-bulk",
+            type=f"{noun}.bulk_changed",
+            channels=tuple(c for c in event.channels if c in BROAD_CHANNELS),
+            offsets={},
+            data={"iteration_id": event.iteration_id, "type": event.type, "count": count},
+        )
+
+    def _remember(self, groups: Counter[tuple[str, str]]) -> None:
+        for key, count in groups.items():
+            self._told[key] = self._told.pop(key, 0) + count
+        while len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)

@@ -1,0 +1,112 @@
+"""The relay: numbers committed events and carries them to the live layer, woken by NOTIFY.
+
+PostgreSQL holds everything it needs to begin again: a relay that was killed leaves numbered events behind
+its published mark, and the next one publishes them; a Valkey that lost its memory gets its history back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import psycopg
+import redis
+
+from tenure.errors import Unavailable
+from tenure.events import order
+from tenure.events.publish import HISTORY, Publisher
+from tenure.kit import clock
+from tenure.kit.db import Database, conninfo
+from tenure.kit.ids import new_id
+from tenure.kit.logging import get_logger
+
+_log = get_logger("tenure.relay")
+_LEASE_S: Final = 10.0
+_IDLE_S: Final = 1.0
+_BACK_OFF_S: Final = 1.0
+
+
+class Relay:
+    """One relay process; several may run, one leads."""
+
+    def __init__(self, db: Database, valkey: redis.Redis, *, sample: Callable[[Publisher], None]) -> None:
+        """`sample` is called every round for what is only true now (queue depths)."""
+        self._db = db
+        self._publisher = Publisher(valkey, epoch=new_id("ep")[3:])
+        self._sample = sample
+        self._holder = new_id("rly")
+        self._stop = threading.Event()
+        self._published: int | None = None
+
+    def stop(self) -> None:
+        """End after the round in hand."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Relay until `stop()`. Outages of PostgreSQL or Valkey are waited out."""
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(
+                    conninfo(self._db.url, application="tenure-relay-listen"), autocommit=True
+                ) as listener:
+                    listener.execute("LISTEN tenure_events")
+                    self._follow(listener)
+            except (Unavailable, psycopg.OperationalError, redis.RedisError) as error:
+                _log.warning("relay.waiting", reason=type(error).__name__)
+                self._published = None  # ask Valkey again: it may have lost its memory
+                self._stop.wait(_BACK_OFF_S)
+
+    def _follow(self, listener: psycopg.Connection[Any]) -> None:
+        while not self._stop.is_set():
+            numbered = self._number()
+            if numbered is None:  # another relay leads
+                self._stop.wait(_IDLE_S)
+                continue
+            self._publish()
+            self._sample(self._publisher)
+            if numbered == 0:
+                for _ in listener.notifies(timeout=_IDLE_S, stop_after=1):
+                    pass
+
+    def _number(self) -> int | None:
+        with self._db.transaction() as session:
+            if order.lead(session, holder=self._holder, lease_s=_LEASE_S) is None:
+                return None
+            return order.number_pending(session)
+
+    def _publish(self) -> None:
+        if self._published is None:
+            self._published = self._first_to_publish()
+        while not self._stop.is_set():
+            with self._db.transaction() as session:
+                events = order.after(session, self._published)
+            if not events:
+                return
+            self._publisher.publish(events)
+            self._published = events[-1].seq
+
+    def _first_to_publish(self) -> int:
+        mark = self._publisher.published_upto()
+        if mark is not None:
+            return mark
+        # Valkey knows nothing: fill its streams again with about as much as they would hold.
+        with self._db.transaction() as session:
+            return max(0, order.last_seq(session) - 10 * HISTORY)
+
+
+class Every:
+    """Calls something at most once per period, however often it is asked to."""
+
+    def __init__(self, period_s: float, action: Callable[[Publisher], None]) -> None:
+        """The first call acts at once."""
+        self._period_s = period_s
+        self._action = action
+        self._next = 0.0
+
+    def __call__(self, publisher: Publisher) -> None:
+        """Act if the period has passed."""
+        now = clock.monotonic()
+        if now >= self._next:
+            self._next = now + self._period_s
+            self._action(publisher)

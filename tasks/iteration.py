@@ -1,0 +1,219 @@
+"""The decorator that makes a function an accounted iteration, and the task base under it.
+
+The child's side of the ledger: START before the body, END after it, whatever the body does. Limits come
+from the catalog; a watchdog in the child ends a body that outlives the hard limit by five seconds, because
+the parent's limits are not enforced while the broker is frozen.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from celery import Task
+from celery.exceptions import SoftTimeLimitExceeded
+
+from tasks import process
+from tasks.app import app
+from tasks.door import jobs
+from tasks.enqueue import TASK_PREFIX
+from tasks.request import OWNER_HEADER
+from tenure.errors import IterationOver, TenureError, Unavailable
+from tenure.iterations import announce, ledger
+from tenure.iterations.catalog import Job
+from tenure.iterations.ledger import Caller, EndedBy, Outcome, Started
+from tenure.iterations.run import Run
+from tenure.kit import clock
+from tenure.kit.logging import get_logger, masked
+from tenure.wiring import Deps
+
+_log = get_logger("tenure.worker")
+
+Body = Callable[[Run, Deps], None]
+
+_WATCHDOG_GRACE_S: Final = 5.0
+# After this the reaper may call a run lost although its node lives: limit, watchdog, and a slow END.
+_DEADLINE_GRACE_S: Final = 20.0
+_LONGEST_MESSAGE: Final = 500
+_STDERR: Final = 2
+
+
+class IterationFailed(TenureError):
+    """An iteration ended without ok; the ledger holds the details."""
+
+
+@dataclass(slots=True)
+class _End:
+    """How the body ended, kept until it is written."""
+
+    owner: str
+    counters: dict[str, int]
+    outcome: Outcome = Outcome.OK
+    error_type: str | None = None
+    error_message: str | None = None
+    written: bool = False
+
+
+class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
+    """A task whose every run is one START and one END in the ledger."""
+
+    abstract = True
+    Request = "tasks.request:AccountedRequest"
+    job: Job
+    body: Body
+    _pending_end: _End | None = None
+
+    def __call__(self, *, slot: str, attempt: int) -> dict[str, Any]:
+        """Run one attempt of a slot. The result is short: Flower shows it."""
+        child = process.child()
+        owner: str = self.request.get(OWNER_HEADER)
+        started = self._start(child, slot, attempt, owner)
+        if started is None or started.state != "started":
+            return {"slot": slot, "dropped": "decided before" if started is None else started.reason}
+        run = Run(
+            iteration_id=started.iteration_id,
+            job=self.job.name,
+            scope=started.scope,
+            db=child.deps.db,
+            soft_s=self.job.soft_s,
+            batch=self.job.batch,
+        )
+        structlog.contextvars.bind_contextvars(iteration_id=started.iteration_id, job=self.job.name)
+        end = _End(owner=owner, counters=run.counters.as_dict())
+        self._pending_end = end
+        try:
+            self._run_body(run, child.deps, end)
+        finally:
+            end.counters = run.counters.as_dict()
+            self._write(child, end)
+        return {"iteration": started.iteration_id, "outcome": end.outcome.value, **end.counters}
+
+    def _start(self, child: process.Child, slot: str, attempt: int, owner: str) -> Started | None:
+        parent = process.parent()
+        caller = Caller(
+            owner=owner, node_id=parent.node.id, worker=self.request.hostname or "", pid=os.getpid()
+        )
+        try:
+            started = ledger.start(
+                child.door,
+                slot_id=slot,
+                attempt=attempt,
+                caller=caller,
+                deadline_s=self.job.hard_s + _DEADLINE_GRACE_S,
+            )
+        except Unavailable:
+            self._forsake(child, slot, attempt, owner)
+            raise
+        except (SystemExit, SoftTimeLimitExceeded):
+            # Stopped while START was under way: nobody knows whether it took effect.
+            self._forsake(child, slot, attempt, owner)
+            raise
+        if started is None:
+            return None
+        if started.state == "started":
+            announce.started(started)
+            from tasks.signals import iteration_started
+
+            iteration_started.send(sender=self.job.name, start=started)
+        else:
+            announce.skipped(started)
+        return started
+
+    def _forsake(self, child: process.Child, slot: str, attempt: int, owner: str) -> None:
+        try:
+            ended = ledger.forsake(child.door, slot_id=slot, attempt=attempt, owner=owner)
+        except Unavailable as error:
+            _log.warning("start.left_to_reaper", slot_id=slot, reason=error.extra.get("reason"))
+            return
+        if ended is not None:
+            announce.ended(ended)
+
+    def _run_body(self, run: Run, deps: Deps, end: _End) -> None:
+        began = clock.monotonic()
+        faulthandler.dump_traceback_later(self.job.hard_s + _WATCHDOG_GRACE_S, exit=True, file=sys.__stderr__)
+        try:
+            self.body(run, deps)
+        except SoftTimeLimitExceeded:
+            end.outcome, end.error_type = Outcome.TIMED_OUT, "SoftTimeLimitExceeded"
+            raise
+        except SystemExit:
+            # The parent ends a child by SIGTERM, for the hard limit as for a shutdown.
+            if clock.monotonic() - began >= self.job.hard_s:
+                end.outcome, end.error_type = Outcome.TIMED_OUT, "TimeLimitExceeded"
+            else:
+                end.outcome, end.error_type = Outcome.CANCELED, "Terminated"
+            raise
+        except MemoryError:
+            end.outcome, end.error_type = Outcome.FAILED, "MemoryError"
+            # Unconverted, it would stop the whole worker.
+            raise IterationFailed("MemoryError") from None
+        except IterationOver:
+            end.outcome, end.error_type = Outcome.FAILED, "IterationOver"
+            raise
+        except Exception as error:  # the edge where every failure becomes an outcome
+            end.outcome, end.error_type = Outcome.FAILED, type(error).__name__
+            end.error_message = masked(str(error))[:_LONGEST_MESSAGE]
+            raise
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _write(self, child: process.Child, end: _End) -> None:
+        try:
+            self._try_to_write(child, end)
+        except SoftTimeLimitExceeded:
+            # The limit passed while END was being written: the body was done, so its outcome stands.
+            self._try_to_write(child, end)
+
+    def _try_to_write(self, child: process.Child, end: _End) -> None:
+        try:
+            ended = ledger.end(
+                child.door,
+                owner=end.owner,
+                outcome=end.outcome,
+                ended_by=EndedBy.CHILD,
+                error_type=end.error_type,
+                error_message=end.error_message,
+                counters=end.counters,
+                max_attempts=self.job.max_attempts,
+            )
+        except Unavailable as error:
+            _log.warning("end.not_written", reason=error.extra.get("reason"))
+            return
+        end.written = True
+        if ended is not None:
+            announce.ended(ended)
+            process.tell_ended([ended])
+
+    def end_again(self) -> None:
+        """The second chance, after the run: write an END that could not be written before."""
+        end, self._pending_end = self._pending_end, None
+        if end is not None and not end.written:
+            self._try_to_write(process.child(), end)
+
+
+def iteration(name: str) -> Callable[[Body], AccountedTask]:
+    """Make a function of `(run, deps)` the body of this job of the catalog."""
+    job = jobs[name]
+
+    def register(body: Body) -> AccountedTask:
+        task: AccountedTask = app.task(
+            name=TASK_PREFIX + job.name,
+            base=AccountedTask,
+            bind=True,
+            soft_time_limit=job.soft_s,
+            time_limit=job.hard_s,
+            ignore_result=True,
+        )(_unused)
+        task.job = job
+        task.body = body
+        return task
+
+    return register
+
+
+def _unused(*_: Any, **__: Any) -> None:
+    """What Celery wants as the task's function; `AccountedTask.__call__` runs the body instead."""

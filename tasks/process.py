@@ -1,0 +1,110 @@
+"""What one process of a worker holds: the parent its node and its door, each child its own connections.
+
+Nothing that was opened before the fork is used after it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from tasks import enqueue
+from tasks.door import jobs, settings
+from tenure.errors import BrokenRule, Unavailable
+from tenure.iterations import announce, ledger
+from tenure.iterations.ledger import Ended, EndedBy, Outcome
+from tenure.iterations.node import Node
+from tenure.iterations.repair import Repair
+from tenure.kit.db import StatementDoor
+from tenure.kit.logging import get_logger
+from tenure.wiring import Deps, build
+
+_log = get_logger("tenure.worker")
+# At most three connections a child: one for the ledger, two for the job's transactions.
+_CHILD_POOL: Final = 2
+
+
+@dataclass(slots=True)
+class Parent:
+    """The main process of a worker, or beat."""
+
+    node: Node
+    door: StatementDoor
+
+    def end(self, owner: str, outcome: Outcome, by: EndedBy, error_type: str) -> None:
+        """Write an END that the child could not. Without PostgreSQL the row is left to the reaper.
+
+        This runs in the worker's event loop, so the door's statements are bounded to about two seconds.
+        """
+        try:
+            ended = ledger.end(self.door, owner=owner, outcome=outcome, ended_by=by, error_type=error_type)
+        except Unavailable as error:
+            _log.warning("end.left_to_reaper", reason=error.extra.get("reason"))
+            return
+        if ended is not None:
+            announce.ended(ended)
+            tell_ended([ended])
+
+    def stop(self) -> None:
+        """Leave in order."""
+        self.node.stop()
+        self.door.close()
+
+
+@dataclass(slots=True)
+class Child:
+    """A pool process: its ledger door, and what jobs need."""
+
+    door: StatementDoor
+    deps: Deps
+    pid: int
+
+
+_parent: Parent | None = None
+_child: Child | None = None
+
+
+def start_parent(role: str, name: str) -> Parent:
+    """Register this process as a node and start its lease and repair threads."""
+    global _parent  # noqa: PLW0603 - one per process, made at its start
+    url = settings.require_database_url()
+    node = Node(role=role, name=name, database_url=url, lease_s=settings.node_lease_s)
+    node.register()
+    repair = Repair(url, lease_s=settings.node_lease_s, publish=enqueue.publish_due, on_end=tell_ended)
+    node.start(repair)
+    door = StatementDoor(url, application=f"tenure-{role}", statement_timeout_s=2, lock_timeout_s=2)
+    _parent = Parent(node, door)
+    return _parent
+
+
+def parent() -> Parent:
+    """The node this process (or the one it was forked from) is."""
+    if _parent is None:
+        raise BrokenRule("no node was registered in this process")
+    return _parent
+
+
+def child() -> Child:
+    """This pool process's own connections, made at first use after the fork."""
+    global _child  # noqa: PLW0603 - one per process
+    if _child is None or _child.pid != os.getpid():
+        url = settings.require_database_url()
+        _child = Child(
+            door=StatementDoor(url, application="tenure-child-ledger"),
+            deps=build(settings, pool_size=_CHILD_POOL, application="tenure-child"),
+            pid=os.getpid(),
+        )
+    return _child
+
+
+def tell_ended(ended: Iterable[Ended]) -> None:
+    """Fire our own signal for ENDs written in this process."""
+    from tasks.signals import iteration_ended
+
+    for end in ended:
+        iteration_ended.send(sender=end.job, end=end)
+
+
+__all__ = ["Child", "Parent", "child", "jobs", "parent", "start_parent", "tell_ended"]
