@@ -134,7 +134,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
 
     def _run_body(self, run: Run, deps: Deps, end: _End) -> None:
         began = clock.monotonic()
-        faulthandler.dump_traceback_later(self.job.hard_s + _WATCHDOG_GRACE_S, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(self.job.hard_s + _WATCHDOG_GRACE_S, exit=True, file=_STDERR)
         try:
             self.body(run, deps)
         except SoftTimeLimitExceeded:
