@@ -26,6 +26,7 @@ class Priority(IntEnum):
     BULK = 2
 
 
+# Rows are locked in the order of their ids, as the reconciler does, so that two never wait for each other.
 # An account that was never on (generation 0) is not told of until it is on for the first time.
 _REFRESH: Final = text("""
     WITH wanted AS (
@@ -34,6 +35,7 @@ _REFRESH: Final = text("""
         FROM subscription s JOIN customer c ON c.id = s.customer_id WHERE s.id = ANY(:ids)
     ), before AS (
         SELECT p.subscription_id, p.enabled FROM provisioning p WHERE p.subscription_id = ANY(:ids)
+        ORDER BY p.subscription_id FOR NO KEY UPDATE
     )
     UPDATE provisioning p
     SET enabled = w.enabled, access_until = w.access_until, plan_code = w.plan_code,

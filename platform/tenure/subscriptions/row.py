@@ -31,7 +31,7 @@ COLUMNS: Final = ", ".join(
 
 _LOCK: Final = text(f"""
     SELECT {COLUMNS} FROM subscription s JOIN customer c ON c.id = s.customer_id
-    WHERE s.id = ANY(:ids) ORDER BY s.id FOR UPDATE OF s
+    WHERE s.id = ANY(:ids) ORDER BY s.id FOR NO KEY UPDATE OF s
 """)
 
 _TIMES: Final = frozenset({"anchor_at", "period_start", "period_end", "grace_until", "paused_at", "ended_at"})
@@ -105,6 +105,12 @@ def save(session: Session, changes: Iterable[tuple[str, State]]) -> None:
     rows = [{"id": id_, **_as_json(state)} for id_, state in changes]
     if rows:
         session.execute(_SAVE, {"rows": json.dumps(rows)})
+
+
+def lock_free_columns() -> str:
+    """The same columns without what only a lock makes meaningful, for queries that show a subscription."""
+    names = ["id", "customer_id", "plan_code", "plan_snapshot", *_STATE_COLUMNS]
+    return ", ".join(f"s.{name}" for name in names)
 
 
 def insert_columns() -> Sequence[str]:
