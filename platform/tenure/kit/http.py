@@ -59,10 +59,11 @@ class ErrorAnswer(Transient):
 
     code = "error_answer"
 
-    def __init__(self, status: int, excerpt: str, retry_after: float | None, message: str) -> None:
+    def __init__(self, status: int, body: bytes, retry_after: float | None, message: str) -> None:
         """`excerpt` is the start of the body: the other side's words, to be shown as such."""
         self.answered_status = status
-        self.excerpt = excerpt
+        self.body = body
+        self.excerpt = body[: _EXCERPT * 4].decode("utf-8", "replace")[:_EXCERPT]
         self.retry_after_s = retry_after
         super().__init__(message, answered_status=status)
 
@@ -201,7 +202,7 @@ def _failure(call: Call, label: str, error: Exception) -> Exception:
         # The connection stood (connect() tells its own failures), so it was TLS, or time ran out under it.
         reason = "tls" if isinstance(error, requests.exceptions.SSLError) else "deadline" if late else "url"
         return Unsent(reason, f"{label}: not sent ({reason})")
-    reason = "timeout" if late or call.deadline <= clock.monotonic() else "cut"
+    reason = "timeout" if late or call.is_over else "cut"
     return Unanswered(reason, f"{label}: sent, but no answer came ({reason})")
 
 
@@ -216,14 +217,13 @@ def _whole(call: Call, label: str, response: requests.Response, max_bytes: int) 
                 broken = "too_large"
                 break
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        broken = "timeout" if call.deadline <= clock.monotonic() or "timed out" in str(error) else "cut"
+        broken = "timeout" if call.is_over or "timed out" in str(error) else "cut"
     body = b"".join(parts)
     status = response.status_code
     if status >= _FIRST_ERROR_STATUS:
         # The status is the answer; a body that broke off only makes the excerpt shorter.
         wish = retry_after_s(response.headers.get("retry-after"), now=clock.utc_now())
-        excerpt = body[: _EXCERPT * 4].decode("utf-8", "replace")[:_EXCERPT]
-        return ErrorAnswer(status, excerpt, wish, f"{label}: answered {status}")
+        return ErrorAnswer(status, body, wish, f"{label}: answered {status}")
     if broken:
         return Unanswered(broken, f"{label}: the answer {status} is not whole ({broken})", status=status)
     headers = {name.lower(): value for name, value in response.headers.items()}

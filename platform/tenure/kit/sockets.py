@@ -64,6 +64,11 @@ class Call:
         self.deadline = clock.monotonic() + bounds.total_s
         self.wrote = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the deadline has passed."""
+        return clock.monotonic() >= self.deadline
+
     def left_s(self, at_most: float) -> float:
         """Seconds for the next step. Raises TimeoutError once the deadline has passed."""
         left = self.deadline - clock.monotonic()

@@ -1,0 +1,101 @@
+"""The Telegram adapter against the stand-in Bot API, over real HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tenure.kit.http import Bounds, HttpDoor
+from tenure.notices.ports import Message, Refused, Sent, Unknown, Unsent
+from tenure.providers.notify.telegram import TelegramSender
+from tenure.standins.faults import Fault, FaultKind
+from tenure.standins.telegram import TelegramStandIn
+
+TOKEN = "123456:SECRET-TOKEN"
+MESSAGE = Message("ntc_1", "period_ending", "d3", "42", "Your plan ends soon", "It ends in three days.")
+
+
+@pytest.fixture
+def standin():
+    with TelegramStandIn(token=TOKEN) as standin:
+        yield standin
+
+
+@pytest.fixture
+def door():
+    door = HttpDoor(allow_private=True)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def sender(door, standin):
+    return TelegramSender(door, token=TOKEN, api_url=standin.url, bounds=Bounds(total_s=1))
+
+
+def test_a_message_is_sent_once_and_its_number_is_kept(sender, standin, door):
+    assert sender.send(MESSAGE) == Sent("1")
+    (message,) = door.request("GET", standin.url + "/messages").json()["items"]
+    assert (message["chat_id"], message["text"]) == ("42", "Your plan ends soon\n\nIt ends in three days.")
+
+
+def test_throttling_is_unsent_with_the_time_the_api_names(sender, standin):
+    standin.faults.plan(Fault(FaultKind.STATUS, status=429, retry_after_s=9))
+    assert sender.send(MESSAGE) == Unsent("status 429", 9)
+    assert standin.faults.hits == {"status": 1}
+    assert standin.messages == []
+
+
+def test_a_blocked_bot_is_refused_for_good(sender, standin, door):
+    door.request("POST", standin.url + "/blocked", json={"chat_id": 42})
+    assert sender.send(MESSAGE) == Refused("Forbidden: bot was blocked by the user", "blocked")
+    assert sender.send(replace(MESSAGE, to="43")) == Sent("1")
+
+
+def test_a_message_that_the_api_cannot_take_is_refused_for_good(sender):
+    assert sender.send(replace(MESSAGE, to="")) == Refused("Bad Request: chat_id is empty", "bad_request")
+
+
+def test_a_long_text_is_cut_to_what_the_api_takes(sender, standin):
+    assert sender.send(replace(MESSAGE, text="x" * 10_000)) == Sent("1")
+    assert len(standin.messages[0]["text"]) == 4096
+
+
+def test_server_errors_and_a_wrong_token_are_unsent(sender, standin, door):
+    standin.faults.plan(Fault(FaultKind.STATUS, status=502))
+    assert sender.send(MESSAGE) == Unsent("status 502")
+    assert standin.faults.hits == {"status": 1}
+    wrong = TelegramSender(door, token="1:WRONG", api_url=standin.url)
+    assert wrong.send(MESSAGE) == Unsent("status 401")
+    assert standin.messages == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "arrived"),
+    [
+        (Fault(FaultKind.DELAY, delay_s=5), "timeout", None),
+        (Fault(FaultKind.DROP), "cut", 0),
+        (Fault(FaultKind.CUT), "cut", 1),
+    ],
+)
+def test_no_answer_is_unknown_whether_or_not_it_arrived(sender, standin, fault, reason, arrived):
+    standin.faults.plan(fault)
+    assert sender.send(MESSAGE) == Unknown(reason)
+    assert standin.faults.hits == {fault.kind: 1}
+    if arrived is not None:
+        assert len(standin.messages) == arrived
+
+
+def test_an_api_that_is_down_is_unsent(sender, standin):
+    standin.stop()
+    assert sender.send(MESSAGE) == Unsent("refused")
+
+
+def test_the_token_is_in_no_outcome(sender, standin):
+    outcomes = [sender.send(replace(MESSAGE, to=""))]
+    standin.faults.plan(Fault(FaultKind.CUT))
+    outcomes.append(sender.send(MESSAGE))
+    standin.stop()
+    outcomes.append(sender.send(MESSAGE))
+    assert "SECRET" not in repr(outcomes)
