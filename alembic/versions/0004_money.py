@@ -223,6 +223,7 @@ def upgrade() -> None:
         sa.Column("decimals", sa.Integer(), nullable=False),
         sa.Column("rate", sa.NUMERIC(precision=38, scale=18), nullable=False),
         sa.Column("amount_units", sa.NUMERIC(precision=78, scale=0), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("confirmations", sa.Integer(), nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),

@@ -97,6 +97,8 @@ class Quote(Base):
     # Price of one unit in the invoice's currency.
     rate: Mapped[Decimal] = mapped_column(NUMERIC(38, 18))
     amount_units: Mapped[Decimal] = mapped_column(UNITS)
+    # What paying it is worth, in the invoice's currency.
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
     address: Mapped[str]
     confirmations: Mapped[int]
     expires_at: Mapped[datetime]
