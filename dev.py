@@ -32,6 +32,7 @@ BIN = VENV / "bin"
 NODE_HOME = ROOT / ".venv-node"
 CONSOLE = ROOT / "web" / "console"
 BUILT = ROOT / "web" / "static" / "console"
+MOST_LINES = 16
 
 
 class Failed(Exception):
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
         with Path(__file__).open(encoding="utf-8") as lock:
             wait_for(lock.fileno())
             make_venv()
-            sync("requirements-dev.lock" if command in RECIPES else "requirements.lock")
+            sync("requirements-dev.lock" if command in {*RECIPES, "setup"} else "requirements.lock")
             build_console()
     except Failed as failure:
         print(f"dev.py: {failure}", file=sys.stderr)
@@ -62,8 +63,8 @@ def main(arguments: list[str]) -> int:
         return 0
     if command in RECIPES:
         os.chdir(ROOT)
-        become([str(BIN / "just"), "--justfile", str(ROOT / "justfile"), command, *rest])
-    become([str(BIN / "python"), "-m", "tenure", command, *rest])
+        return become([str(BIN / "just"), "--justfile", str(ROOT / "justfile"), command, *rest])
+    return become([str(BIN / "python"), "-m", "tenure", command, *rest])
 
 
 def become(command: list[str]) -> NoReturn:
@@ -140,8 +141,18 @@ def build_console() -> None:
         packages = CONSOLE / "node_modules" / ".stamp"
         locked = digest(NODE, read(CONSOLE / "package-lock.json"))
         if not is_done(packages, locked):
-            quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
-            step("installing the console's packages", [*npm, "ci", *quiet], CONSOLE, environment)
+            # Not `npm ci`: it refuses a lock whose optional packages of other systems (compiled tools) could
+            # not be resolved where the lock was made. Versions and hashes are the lock's all the same.
+            quiet = [
+                "--no-save",
+                "--fetch-retries=1",
+                "--fetch-timeout=60000",
+                "--no-audit",
+                "--no-fund",
+                "--no-update-notifier",
+                "--loglevel=error",
+            ]
+            step("installing the console's packages", [*npm, "install", *quiet], CONSOLE, environment)
             mark(packages, locked)
         step("building the console", [*npm, "run", "--silent", "build"], CONSOLE, environment)
     except Failed as failure:
@@ -195,8 +206,10 @@ def step(
         raise Failed(f"{title}: {error}") from error
     if ran.returncode != 0:
         print("failed")
-        said = "\n".join((ran.stdout + ran.stderr).strip().splitlines()[-15:])
-        raise Failed(f"{title} failed (exit code {ran.returncode})\n{said}")
+        said = (ran.stdout + ran.stderr).strip().splitlines()
+        if len(said) > MOST_LINES:  # the reason stands first with some tools, last with others
+            said = [*said[: MOST_LINES // 2], "...", *said[-MOST_LINES // 2 :]]
+        raise Failed("\n".join([f"{title} failed (exit code {ran.returncode})", *said]))
     print(f"{time.monotonic() - began:.1f} s")
 
 
