@@ -1,0 +1,63 @@
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  Link,
+  lazyRouteComponent,
+} from "@tanstack/react-router";
+import { readOverviewSearch } from "@/overview/search";
+import { readListSearch } from "@/subscriptions/search";
+import { buttonClass } from "@/ui/Button";
+import { Empty, Panel, ProblemPanel } from "@/ui/Panel";
+import { Shell } from "./Shell";
+
+function NotFound() {
+  return (
+    <Panel title="Not found">
+      <Empty
+        action={
+          <Link to="/" className={buttonClass()}>
+            Go to the overview
+          </Link>
+        }
+      >
+        There is no screen at this address.
+      </Empty>
+    </Panel>
+  );
+}
+
+const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+
+export const overviewRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  validateSearch: readOverviewSearch,
+  component: lazyRouteComponent(() => import("@/overview/Overview"), "Overview"),
+});
+
+export const subscriptionsRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/subscriptions",
+  validateSearch: readListSearch,
+  component: lazyRouteComponent(() => import("@/subscriptions/List"), "SubscriptionList"),
+});
+
+export const subscriptionRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/subscriptions/$id",
+  component: lazyRouteComponent(() => import("@/subscriptions/Detail"), "SubscriptionDetail"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([overviewRoute, subscriptionsRoute, subscriptionRoute]),
+  defaultErrorComponent: ({ error, reset }) => <ProblemPanel error={error} onRetry={reset} />,
+  // The browser keeps the place; nothing is preloaded behind the operator's back.
+  scrollRestoration: true,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

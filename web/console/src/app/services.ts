@@ -1,0 +1,114 @@
+import { QueryClient } from "@tanstack/react-query";
+import { Api } from "@/http/api";
+import { isProblem } from "@/http/problem";
+import { LiveClient } from "@/live/client";
+import { browserTimers } from "@/live/timers";
+import { Session } from "@/session/session";
+
+const COMMANDS_KEY = "tenure.waiting-commands";
+const HIDDEN_MS = 5 * 60_000;
+const SIGN_OUT = "signed-out";
+
+const fetcher: typeof fetch = (input, init) => window.fetch(input, init);
+
+/** The refresh token rotates: two tabs that renew at once would look like a stolen one. */
+function alone<T>(work: () => Promise<T>): Promise<T> {
+  if (navigator.locks === undefined) return work();
+  return navigator.locks.request("tenure-refresh", work) as Promise<T>;
+}
+
+export const session = new Session({ fetch: fetcher, alone, now: () => performance.now() });
+export const api = new Api(session, fetcher);
+
+export const live = new LiveClient({
+  open: () => {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    return new WebSocket(`${scheme}//${location.host}/ws`, "tenure.v1");
+  },
+  timers: browserTimers,
+  random: Math.random,
+  credentials: session,
+  // Per tab: two tabs must not both send what one of them was asked.
+  store: {
+    load: () => sessionStorage.getItem(COMMANDS_KEY),
+    save: (text) => sessionStorage.setItem(COMMANDS_KEY, text),
+  },
+  wallClock: () => Date.now(),
+});
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 15_000,
+      gcTime: 10 * 60_000,
+      refetchOnWindowFocus: false,
+      retry: (failures, error) =>
+        failures < 2 && isProblem(error) && (error.status === 0 || error.status >= 502),
+    },
+  },
+});
+
+/** Binds session, live line and page life together; called once by the page. */
+export function startServices(): void {
+  const tabs = "BroadcastChannel" in window ? new BroadcastChannel("tenure-session") : null;
+  let signedIn = false;
+  let renewal: number | null = null;
+
+  const renewLater = (ms: number): void => {
+    if (renewal !== null) window.clearTimeout(renewal);
+    renewal = window.setTimeout(() => {
+      void session.refresh().then((answer) => {
+        if (answer === "unavailable") renewLater(15_000);
+      });
+    }, ms);
+  };
+
+  session.onToken(() => {
+    live.tokenChanged();
+    const wait = session.renewIn();
+    if (wait !== null) renewLater(wait);
+  });
+
+  session.watch(() => {
+    const now = session.snapshot();
+    if (now.status === "signed_in" && !signedIn) {
+      signedIn = true;
+      live.connect();
+    } else if (now.status === "signed_out" && signedIn) {
+      signedIn = false;
+      if (renewal !== null) window.clearTimeout(renewal);
+      live.disconnect("signed_out");
+      queryClient.clear();
+      if (!now.expired) tabs?.postMessage(SIGN_OUT);
+    }
+  });
+
+  live.watch(() => {
+    const { state, reason } = live.snapshot();
+    if (state === "CLOSED" && reason === "expired" && signedIn) session.forget(true);
+  });
+
+  if (tabs !== null) {
+    tabs.onmessage = (event) => {
+      if (event.data === SIGN_OUT && signedIn) session.forget(true);
+    };
+  }
+  window.addEventListener("online", () => signedIn && live.connect());
+  window.addEventListener("offline", () => live.probe());
+  leaveWhileHidden(() => signedIn);
+  void session.start();
+}
+
+function leaveWhileHidden(signedIn: () => boolean): void {
+  let timer: number | null = null;
+  document.addEventListener("visibilitychange", () => {
+    if (timer !== null) window.clearTimeout(timer);
+    timer = null;
+    if (document.hidden) {
+      timer = window.setTimeout(() => live.disconnect("hidden"), HIDDEN_MS);
+    } else if (signedIn()) {
+      live.connect();
+      live.probe();
+    }
+  });
+}

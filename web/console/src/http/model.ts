@@ -1,0 +1,155 @@
+/** The objects of the public API, as the console reads them. */
+
+export type Outcome = "ok" | "failed" | "timed_out" | "killed" | "lost" | "canceled";
+export const OUTCOMES: readonly Outcome[] = [
+  "ok",
+  "failed",
+  "timed_out",
+  "killed",
+  "lost",
+  "canceled",
+];
+
+export interface Job {
+  name: string;
+  title: string;
+  queue: string;
+  every_s: number | null;
+  soft_s: number | null;
+  hard_s: number | null;
+  internal: boolean;
+  paused: boolean;
+}
+
+export type Counters = Record<string, number>;
+
+export interface Iteration {
+  id: string;
+  job: string;
+  scope: string;
+  slot_id: string;
+  due_at: string;
+  attempt: number;
+  worker: string;
+  pid: number | null;
+  started_at: string;
+  ended_at: string | null;
+  duration_ms: number | null;
+  outcome: Outcome | null;
+  ended_by: string | null;
+  error_type: string | null;
+  error_message: string | null;
+  counters: Counters | null;
+}
+
+export interface Slot {
+  id: string;
+  job: string;
+  scope: string;
+  due_at: string;
+  origin: "schedule" | "run";
+  state: "pending" | "started" | "skipped";
+  reason: string | null;
+  count: number;
+  iteration_ids: string[];
+}
+
+export interface QueueRow {
+  queue: string;
+  depth: number;
+  oldest_s: number | null;
+  wait_p95_s: number | null;
+  paused: boolean;
+}
+
+export interface WorkerRow {
+  name: string;
+  online: boolean;
+}
+
+export interface Alert {
+  id: string;
+  rule: string;
+  severity: string;
+  message: string;
+  since: string | null;
+  subject: string | null;
+}
+
+export interface Readiness {
+  status: "ok" | "degraded" | "down";
+  parts: Record<string, { status: string; detail: string | null }>;
+}
+
+export interface Money {
+  amount_minor: number;
+  currency: string;
+}
+
+export type SubscriptionStatus =
+  | "incomplete"
+  | "trialing"
+  | "active"
+  | "past_due"
+  | "paused"
+  | "canceled"
+  | "expired";
+export const STATUSES: readonly SubscriptionStatus[] = [
+  "incomplete",
+  "trialing",
+  "active",
+  "past_due",
+  "paused",
+  "canceled",
+  "expired",
+];
+
+export interface Provisioning {
+  desired: "on" | "off";
+  desired_generation: number;
+  applied_generation: number;
+  state: "in_sync" | "pending" | "blocked";
+}
+
+export interface Subscription {
+  id: string;
+  customer_id: string;
+  plan_code: string;
+  status: SubscriptionStatus;
+  anchor_at: string | null;
+  period_start: string | null;
+  period_end: string | null;
+  grace_until: string | null;
+  access_until: string | null;
+  cancel_at_period_end: boolean;
+  auto_renew: boolean;
+  holds: unknown[];
+  provisioning: Provisioning | null;
+}
+
+export interface Invoice {
+  id: string;
+  number: string;
+  status: string;
+  exception: string | null;
+  amount: Money | null;
+  paid: Money | null;
+  method: string | null;
+  confirmations: { seen: number; required: number } | null;
+  checkout_url: string | null;
+}
+
+export interface TimelineEntry {
+  ts: string;
+  kind: "event" | "notice" | "provisioning" | "payment" | "operator";
+  type: string;
+  iteration_id: string | null;
+  worker: string | null;
+  data: Record<string, unknown>;
+}
+
+export interface Customer {
+  id: string;
+  external_id: string;
+  email: string | null;
+}

@@ -1,0 +1,47 @@
+import type { LiveEvent, Position } from "./protocol";
+
+export interface ChannelListener {
+  onEvent?: (event: LiveEvent) => void;
+  /** What was read over HTTP may be behind: read it again. */
+  onResync?: () => void;
+}
+
+export type Verdict = "deliver" | "passing" | "duplicate" | "gap" | "reset";
+
+const KEPT = 100;
+
+/**
+ * One subscribed channel: where it stands, who listens, and its last hundred messages.
+ *
+ * While `resuming`, only the next message in line is accepted: what the server sends before it
+ * has answered the resume comes again in the replay.
+ */
+export class Channel {
+  readonly listeners = new Set<ChannelListener>();
+  position: Position | null = null;
+  resuming = false;
+  confirmed = false;
+  recent: readonly LiveEvent[] = [];
+
+  constructor(readonly name: string) {}
+
+  judge(event: LiveEvent): Verdict {
+    // What is true only now (a queue's depth) has no place and no history.
+    if (event.offset <= 0) return "passing";
+    if (this.position === null) return "deliver";
+    if (event.epoch !== this.position.epoch) return "reset";
+    if (event.offset <= this.position.offset) return "duplicate";
+    if (event.offset === this.position.offset + 1) return "deliver";
+    return this.resuming ? "duplicate" : "gap";
+  }
+
+  deliver(event: LiveEvent): void {
+    if (event.offset > 0) this.position = { offset: event.offset, epoch: event.epoch };
+    this.recent = [...this.recent.slice(-(KEPT - 1)), event];
+    for (const listener of [...this.listeners]) listener.onEvent?.(event);
+  }
+
+  resync(): void {
+    for (const listener of [...this.listeners]) listener.onResync?.();
+  }
+}

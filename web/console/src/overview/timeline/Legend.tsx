@@ -1,0 +1,22 @@
+import { LOOKS, type Shown } from "../look";
+import styles from "./Timeline.module.css";
+
+const ORDER: Shown[] = ["ok", "running", "failed", "timed_out", "killed", "lost", "canceled"];
+
+export function Legend() {
+  return (
+    <ul className={styles.legend} aria-label="Legend">
+      {ORDER.map((shown) => (
+        <li key={shown}>
+          <span className={`${styles.swatch} ${styles[`sw_${shown}`]}`} /> {LOOKS[shown].word}
+        </li>
+      ))}
+      <li>
+        <span className={`${styles.swatch} ${styles.sw_skipped}`} /> due, not started
+      </li>
+      <li>
+        <span className={`${styles.swatch} ${styles.sw_limit}`} /> hard limit
+      </li>
+    </ul>
+  );
+}

@@ -1,0 +1,3 @@
+export function SubscriptionDetail() {
+  return null;
+}
