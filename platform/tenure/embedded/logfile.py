@@ -24,9 +24,10 @@ _MAX_TRACEBACK_LINES: Final = 400
 _TRACEBACK: Final = "Traceback (most recent call last):"
 _POSTGRES: Final = re.compile(r"^(DEBUG\d?|INFO|NOTICE|LOG|WARNING|ERROR|FATAL|PANIC):\s+(.*)$")
 _VALKEY: Final = re.compile(r"^\d+:[MSCX] \d\d \w{3} \d{4} [\d:.]+ ([.\-*#]) (.*)$")
+_TORNADO: Final = re.compile(r"^\[([DIWEC]) \d{6} [\d:]+ [\w.]+:\d+\] (.*)$")  # Flower
 _LEVELS: Final = {
     "WARNING": "warning", "ERROR": "error", "FATAL": "critical", "PANIC": "critical", "#": "warning",
-    ".": "debug", "-": "debug",
+    ".": "debug", "-": "debug", "D": "debug", "W": "warning", "E": "error", "C": "critical",
 }  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def _is_event(line: str) -> bool:
 
 
 def _wrapped(line: str) -> dict[str, Any]:
-    match = _POSTGRES.match(line) or _VALKEY.match(line)
+    match = _POSTGRES.match(line) or _VALKEY.match(line) or _TORNADO.match(line)
     if match is None:
         return {"level": "info", "event": line}
     return {"level": _LEVELS.get(match[1], "info"), "event": match[2]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -19,7 +20,8 @@ _OK: Final = 200
 # The lease row is written by the process itself once it takes work, and carries its pid.
 _NODE: Final = b"""
     SELECT 1 FROM node
-    WHERE role = %s AND pid = %s AND stopped_at IS NULL AND lease_until > clock_timestamp()
+    WHERE role = %s AND host = %s AND pid = coalesce(%s, pid)
+      AND stopped_at IS NULL AND lease_until > clock_timestamp()
 """
 
 
@@ -48,13 +50,22 @@ def node_is_leased(database_url: str, role: str) -> Callable[[int], bool]:
     """This very process holds a lease in the table of nodes."""
 
     def probe(pid: int) -> bool:
-        try:
-            with psycopg.connect(database_url, connect_timeout=3, autocommit=True) as connection:
-                return connection.execute(_NODE, [role, pid]).fetchone() is not None
-        except psycopg.OperationalError:
-            return False
+        return _has_lease(database_url, role, socket.gethostname(), pid)
 
     return probe
+
+
+def host_has_node(database_url: str, role: str, host: str) -> bool:
+    """Some process of the role on this host holds a lease."""
+    return _has_lease(database_url, role, host, None)
+
+
+def _has_lease(database_url: str, role: str, host: str, pid: int | None) -> bool:
+    try:
+        with psycopg.connect(database_url, connect_timeout=3, autocommit=True) as connection:
+            return connection.execute(_NODE, [role, host, pid]).fetchone() is not None
+    except psycopg.OperationalError:
+        return False
 
 
 def database_answers(url: str) -> bool:

@@ -222,7 +222,7 @@ def _applications(
     flower_port, exporter_port = str(ports_used["flower"]), str(ports_used["exporter"])
     gunicorn = [
         *("gunicorn", "-k", "gevent", "--no-control-socket", "-w", "1", "-c", "web/gunicorn.conf.py"),
-        *("--bind", f"fd://{listener.fileno()}", "--graceful-timeout", "10", "web:create_app()"),
+        *("--bind", f"fd://{listener.fileno()}", "web:create_app()"),
     ]
     flower = [
         *("celery", "-A", "tasks", "flower", "--address=127.0.0.1", f"--port={flower_port}"),
