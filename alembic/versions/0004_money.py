@@ -225,6 +225,8 @@ def upgrade() -> None:
         sa.Column("amount_units", sa.NUMERIC(precision=78, scale=0), nullable=False),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("shown_address", sa.Text(), nullable=False),
+        sa.Column("shown_contract", sa.Text(), nullable=False),
         sa.Column("confirmations", sa.Integer(), nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("live", sa.Boolean(), server_default=sa.text("true"), nullable=False),

@@ -99,7 +99,10 @@ class Quote(Base):
     amount_units: Mapped[Decimal] = mapped_column(UNITS)
     # What paying it is worth, in the invoice's currency.
     amount_minor: Mapped[int] = mapped_column(BigInteger)
+    # Lower case, as transfers have them; people see them as the settings spell them.
     address: Mapped[str]
+    shown_address: Mapped[str]
+    shown_contract: Mapped[str]
     confirmations: Mapped[int]
     expires_at: Mapped[datetime]
     # While it is live nobody else gets this amount here, so a late payer never pays a stranger's invoice.
