@@ -93,6 +93,7 @@ class ChainReader(Protocol):
     def transfers(self, first: int, last: int, addresses: Sequence[str]) -> tuple[Transfer, ...]:
         """All transfers of the known assets to the addresses in blocks `first..last`, oldest first.
 
+        `last` must not lie above the head (a node that does not have it yet counts as unavailable).
         Each one's block hash was the canonical one when this returned; raises ChainMoved when it was not.
         """
         ...
