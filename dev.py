@@ -118,7 +118,10 @@ def sync(lock: str) -> None:
     stamp.unlink(missing_ok=True)
     uv = [str(BIN / "uv"), "pip"]
     here = ["--python", str(BIN / "python")]
-    step(f"installing {lock}", [*uv, "sync", "-q", "--require-hashes", *here, str(ROOT / lock)])
+    step(
+        f"installing {lock}",
+        [*uv, "sync", "-q", "--compile-bytecode", "--require-hashes", *here, str(ROOT / lock)],
+    )
     step("installing tenure", [*uv, "install", "-q", "--no-deps", *here, "-e", str(ROOT)])
     mark(stamp, wanted)
 
