@@ -100,6 +100,7 @@ def build(
         listener=listener,
         ports_used=used,
         flower_login=login,
+        drain_s=settings.drain_s,
     )
     migrate = Errand("migrate", [sys.executable, "-m", "alembic", "upgrade", "head"], env, ROOT)
     passwords = (kept.postgres, kept.postgres_superuser, kept.valkey, kept.valkey_live)
@@ -204,6 +205,7 @@ def _applications(
     listener: socket.socket,
     ports_used: Mapping[str, int],
     flower_login: tuple[str, str],
+    drain_s: float,
 ) -> tuple[RoleSpec, ...]:
     def node(role: str) -> Callable[[int], bool]:
         return probes.node_is_leased(database_url, role)
@@ -234,7 +236,7 @@ def _applications(
         probes.http_answers(port, "/readyz", host=host.strip("[]")),
         order=StopOrder.WEB,
         inherited_sockets=(listener.fileno(),),
-        stop=((signal.SIGTERM, _WARM_S),),
+        stop=((signal.SIGTERM, _WARM_S + drain_s),),
     )
     return (
         web,
