@@ -3,7 +3,16 @@
 `celery -A tasks worker|beat|flower` find the app here.
 """
 
-from tasks import alerting, canary, signals, sleep
+from tasks import alerting, canary, notices, provisioning, signals, sleep, subscriptions
 from tasks.app import app
 
-__all__ = ["alerting", "app", "canary", "signals", "sleep"]
+__all__ = [
+    "alerting",
+    "app",
+    "canary",
+    "notices",
+    "provisioning",
+    "signals",
+    "sleep",
+    "subscriptions",
+]

@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from tenure.kit.db import Database
+from tenure.kit.http import HttpDoor
+from tenure.notices.ports import Sender
+from tenure.providers.notify.email import EmailSender
+from tenure.providers.notify.telegram import TelegramSender
+from tenure.providers.provisioner import HttpProvisioner
+from tenure.provisioning.ports import Provisioner
 from tenure.settings import Settings
+from tenure.subscriptions.sight import Patience
 
 
-@dataclass(slots=True)
+@dataclass
 class Deps:
-    """What jobs are given beside their run."""
+    """What jobs are given beside their run. What reaches outside is built when it is first asked for."""
 
     settings: Settings
     db: Database
+
+    @cached_property
+    def door(self) -> HttpDoor:
+        """The way out for HTTP."""
+        return HttpDoor(allow_private=self.settings.private_urls_allowed)
+
+    @cached_property
+    def provisioner(self) -> Provisioner | None:
+        """The service whose accounts are switched, or None when no URL is set."""
+        url, secret = self.settings.provisioner_url, self.settings.provisioner_secret
+        if url is None or secret is None:
+            return None
+        return HttpProvisioner(self.door, url=url, secrets=[secret.get_secret_value()])
+
+    @cached_property
+    def senders(self) -> Mapping[str, Sender]:
+        """The channels that are configured, by their names."""
+        found: list[Sender] = []
+        if self.settings.smtp_url is not None:
+            url = self.settings.smtp_url.get_secret_value()
+            found.append(EmailSender(url=url, mail_from=self.settings.mail_from))
+        if self.settings.telegram_token is not None:
+            token = self.settings.telegram_token.get_secret_value()
+            found.append(TelegramSender(self.door, token=token, api_url=self.settings.telegram_api_url))
+        return {sender.channel: sender for sender in found}
+
+    @property
+    def patience(self) -> Patience:
+        """How long an expiry waits for payments that cannot be seen."""
+        return Patience(reopen_hold_s=self.settings.reopen_hold_s, blind_max_h=self.settings.blind_max_h)
 
 
 def build(settings: Settings, *, pool_size: int, application: str) -> Deps:
