@@ -15,6 +15,7 @@ import pytest
 
 from tenure.embedded import postgres as embedded_postgres
 from tenure.embedded import valkey as embedded_valkey
+from tenure.kit.db import Database
 from tests.support import services
 
 
@@ -78,3 +79,11 @@ def broker_url(valkey_server: embedded_valkey.Valkey) -> Iterator[str]:
 def live_url(valkey_server: embedded_valkey.Valkey) -> Iterator[str]:
     """The URL of an empty Valkey database for the live layer, breakers and limits."""
     yield from _flushed(valkey_server, 2)
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """A pool on this test's own database."""
+    database = Database(database_url, pool_size=4, application="tenure-test")
+    yield database
+    database.close()
