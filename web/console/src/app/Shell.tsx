@@ -35,7 +35,7 @@ export function Shell() {
       </nav>
       <div className={styles.main}>
         <header className={styles.bar}>
-          <span className={styles.crumb}>{title}</span>
+          <h1 className={styles.title}>{title}</h1>
           <Indicator />
           <IconButton icon="keyboard" label="Keyboard shortcuts" onClick={() => setHelp(true)} />
         </header>

@@ -216,6 +216,8 @@ export class LiveClient implements Line {
     this.health.set(HEALTHY_MS, () => {
       this.refreshed = false;
       this.change({ attempt: 0 });
+      // The first measure was taken while the page was still busy loading.
+      this.heartbeat.measure();
     });
     this.channels.resume();
     this.heartbeat.start();

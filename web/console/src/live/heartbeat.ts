@@ -51,6 +51,10 @@ export class Heartbeat {
     this.sent = null;
   }
 
+  measure(): void {
+    this.ping(this.timeoutMs);
+  }
+
   /** Asks at once, with less patience: the network has just changed. */
   probe(): void {
     this.ping(PROBE_MS);

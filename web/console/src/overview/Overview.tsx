@@ -53,7 +53,6 @@ export function Overview() {
   return (
     <div className={styles.page}>
       <div className={styles.head}>
-        <h1>Overview</h1>
         {search.view === undefined && (
           <Segments
             label="Time range"
@@ -72,7 +71,13 @@ export function Overview() {
           onChange={(value) => change({ view: value === "table" ? "table" : undefined })}
         />
         {mayRun && (
-          <Button tone="primary" icon="play" data-shortcut="r" onClick={() => setRunning(true)}>
+          <Button
+            tone="primary"
+            icon="play"
+            data-shortcut="r"
+            title="r"
+            onClick={() => setRunning(true)}
+          >
             Run now
           </Button>
         )}

@@ -52,13 +52,18 @@ export function DepthChart({ queues, history }: DepthChartProps) {
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        padding: [8, 8, 0, 0],
-        scales: { y: { range: (_, __, max) => [0, Math.max(4, Math.ceil((max ?? 0) * 1.15))] } },
+        padding: [8, 18, 0, 0],
+        scales: {
+          // At least three minutes, so that the first samples do not jump about.
+          x: { range: (_, min, max) => [Math.min(min ?? 0, (max ?? 0) - 180), max ?? 0] },
+          y: { range: (_, __, max) => [0, Math.max(4, Math.ceil((max ?? 0) * 1.15))] },
+        },
         axes: [
           {
             ...axis,
             grid: { show: false },
             size: 24,
+            incrs: [60, 120, 300],
             values: (_, ticks) => ticks.map((at) => shortTime(at * 1_000)),
           },
           {

@@ -141,7 +141,7 @@ function LaneLabel({ job, onJob }: { job: Job; onJob: (job: string) => void }) {
     <button
       type="button"
       className={styles.label}
-      title={`Show ${job.name} as a table`}
+      title={`${job.title || job.name}${job.every_s === null ? "" : `, every ${job.every_s} s`}. Show as a table.`}
       onClick={() => onJob(job.name)}
     >
       <span className={styles.name}>{job.name}</span>
@@ -153,7 +153,7 @@ function LaneLabel({ job, onJob }: { job: Job; onJob: (job: string) => void }) {
         ) : job.every_s === null ? (
           "on request"
         ) : (
-          `every ${job.every_s} s`
+          `${job.every_s} s`
         )}
       </span>
     </button>

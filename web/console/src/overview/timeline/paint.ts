@@ -86,7 +86,7 @@ function paintGrid(
     context.fillStyle = palette.text;
     const label = shortTime(tick);
     const width = context.measureText(label).width;
-    const left = Math.min(scale.width - width, Math.max(0, x - width / 2));
+    const left = Math.min(scale.width - width, Math.max(4, x - width / 2));
     context.fillText(label, left, height + AXIS_H / 2 + 1);
   }
 }
