@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -49,6 +50,7 @@ def main(arguments: list[str]) -> int:
         # The kernel's lock on this very file: free again however its holder ends.
         with Path(__file__).open(encoding="utf-8") as lock:
             wait_for(lock.fileno())
+            trust_what_the_system_trusts()
             make_venv()
             sync("requirements-dev.lock" if command in {*RECIPES, "setup"} else "requirements.lock")
             build_console()
@@ -79,6 +81,14 @@ def wait_for(descriptor: int) -> None:
     except BlockingIOError:
         say("another set-up of this checkout is running; waiting for it")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def trust_what_the_system_trusts() -> None:
+    """A company's own certificate authority too; uv and Node bring lists of their own otherwise."""
+    authorities = ssl.get_default_verify_paths().cafile
+    if authorities:
+        os.environ.setdefault("UV_SYSTEM_CERTS", "true")
+        os.environ.setdefault("NODE_EXTRA_CA_CERTS", authorities)
 
 
 def make_venv() -> None:
