@@ -22,7 +22,7 @@ from tenure.subscriptions.timeline import timeline
 from tests.support import builders as build
 
 
-def _do(db: Database, verb, subscription_id: str, **arguments) -> dict:
+def _do(db: Database, verb, subscription_id: str, **arguments):
     with db.transaction() as session:
         verb(session, subscription_id, actor=SYSTEM, **arguments)
     return build.shown(db, subscription_id)
@@ -291,8 +291,8 @@ def test_lists_page_newest_first_and_filter(db):
     ids = [build.subscription(db, customer_id=who) for _ in range(3)]
     build.subscription(db, status="incomplete")
     with db.transaction() as session:
-        first = queries.subscriptions(session, limit=2, customer_id=who)
-        second = queries.subscriptions(session, limit=2, customer_id=who, cursor=first["next_cursor"])
+        first = queries.subscriptions(session, limit=2, customer=who)
+        second = queries.subscriptions(session, limit=2, customer=who, cursor=first["next_cursor"])
         incomplete = queries.subscriptions(session, limit=9, status="incomplete")
     assert [one["id"] for one in first["items"] + second["items"]] == ids[::-1]
     assert second["next_cursor"] is None

@@ -124,7 +124,11 @@ def run(run: Run, senders: Mapping[str, Sender]) -> None:
         return
     crew = Crew(run)
     health = _Health(tuple(senders))
-    crew.work([partial(_send_all, senders, health)] * min(_THREADS, waiting))
+    try:
+        crew.work([partial(_send_all, senders, health)] * min(_THREADS, waiting))
+    finally:
+        for sender in senders.values():
+            sender.close()
 
 
 def _prepare(session: Session, run: Run, channels: Sequence[str]) -> int:

@@ -25,6 +25,7 @@ _SELECT: Final = f"""
     JOIN customer c ON c.id = s.customer_id
     JOIN provisioning p ON p.subscription_id = s.id
 """
+_OF_ONE: Final = "s.customer_id IN (SELECT id FROM customer WHERE id = :customer OR external_id = :customer)"
 _ONE: Final = text(f"{_SELECT} WHERE s.id = :id")
 _OF_CUSTOMER: Final = text(f"{_SELECT} WHERE c.external_id = :external_id ORDER BY s.id DESC LIMIT 100")
 
@@ -42,14 +43,14 @@ def subscriptions(
     *,
     limit: int,
     cursor: str | None = None,
-    customer_id: str | None = None,
+    customer: str | None = None,
     status: str | None = None,
     plan_code: str | None = None,
 ) -> dict[str, Any]:
-    """A page of subscriptions, newest first."""
+    """A page of subscriptions, newest first. `customer` is an id or an external id."""
     filters: Mapping[str, str | None] = {
         "s.id < :cursor": cursor,
-        "s.customer_id = :customer_id": customer_id,
+        _OF_ONE: customer,
         "s.status = :status": status,
         "s.plan_code = :plan_code": plan_code,
     }
@@ -59,7 +60,7 @@ def subscriptions(
         statement,
         {
             "cursor": cursor,
-            "customer_id": customer_id,
+            "customer": customer,
             "status": status,
             "plan_code": plan_code,
             "limit": limit + 1,
