@@ -71,6 +71,7 @@ def main(arguments: list[str]) -> int:
 
 def become(command: list[str]) -> NoReturn:
     """Replace this process, so that signals and the exit code are the command's own."""
+    sys.stdout.flush()  # what is still in the buffer would be lost
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -85,7 +86,7 @@ class _Served:
 
     def _boot(self, supervisor: Supervisor, settings: Settings) -> None:
         demo = not settings.is_production if self._options.demo is None else self._options.demo
-        additions = _demo_world(settings) if demo else stacks.Additions()
+        additions = self._demo_world(settings) if demo else stacks.Additions()
         plan = stacks.build(
             settings,
             self._folder,
@@ -104,6 +105,13 @@ class _Served:
         self._report(supervisor.statuses)
         urls: dict[str, str] = plan.document["urls"]
         self._view.ready(Ready(plan.url, urls, str(self._folder.logs), login))
+
+    def _demo_world(self, settings: Settings) -> stacks.Additions:
+        if importlib.util.find_spec("tenure.demo.stack") is None:
+            self._view.note("this build has no demo world; starting without")
+            return stacks.Additions()
+        world: stacks.Additions = importlib.import_module("tenure.demo.stack").additions(settings)
+        return world
 
     def _report(self, roles: Sequence[RoleStatus]) -> None:
         ready = self._booted and all(role.state is RoleState.READY for role in roles)
@@ -179,8 +187,3 @@ def _follow(reader: int, view: View) -> Ready | Failure | None:
             if last:
                 return last
     return None
-
-
-def _demo_world(settings: Settings) -> stacks.Additions:
-    world: stacks.Additions = importlib.import_module("tenure.demo.stack").additions(settings)
-    return world
