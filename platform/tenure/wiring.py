@@ -26,7 +26,12 @@ class Deps:
 
     @cached_property
     def door(self) -> HttpDoor:
-        """The way out for HTTP."""
+        """The way out to addresses that the operator named in the settings: they may be private ones."""
+        return HttpDoor(allow_private=True)
+
+    @cached_property
+    def guarded_door(self) -> HttpDoor:
+        """The way out to addresses that came in through the API: private ones only where allowed."""
         return HttpDoor(allow_private=self.settings.private_urls_allowed)
 
     @cached_property
