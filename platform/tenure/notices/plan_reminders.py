@@ -57,12 +57,6 @@ _PLAN: Final = """
         WHERE g.at <= tenure_now() AND NOT g.waits
           AND CASE channel.name WHEN 'email' THEN c.email IS NOT NULL
                                 WHEN 'telegram' THEN c.telegram_chat_id IS NOT NULL ELSE true END
-          AND NOT EXISTS (
-              SELECT 1 FROM notice n
-              WHERE n.subscription_id = g.id AND n.stage = g.stage AND n.ref = g.ref
-                AND n.channel = channel.name
-                AND n.kind = CASE WHEN g.offset_hours >= 0 THEN 'past_due' WHEN g.is_trial THEN 'trial_ending'
-                                  ELSE 'period_ending' END)
         ON CONFLICT ON CONSTRAINT uq_notice_once DO NOTHING
         RETURNING state
     ), looked AS (
