@@ -5,6 +5,7 @@ import type { User } from "@/session/session";
 import { IconButton } from "@/ui/Button";
 import favicon from "@/ui/favicon.svg";
 import { Icon } from "@/ui/Icon";
+import { SandboxClock } from "./SandboxClock";
 import styles from "./Shell.module.css";
 import { Shortcuts, useShortcuts } from "./Shortcuts";
 import { session } from "./services";
@@ -36,6 +37,7 @@ export function Shell() {
       <div className={styles.main}>
         <header className={styles.bar}>
           <h1 className={styles.title}>{title}</h1>
+          <SandboxClock />
           <Indicator />
           <IconButton icon="keyboard" label="Keyboard shortcuts" onClick={() => setHelp(true)} />
         </header>

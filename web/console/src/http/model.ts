@@ -64,6 +64,8 @@ export interface QueueRow {
 
 export interface WorkerRow {
   name: string;
+  /** `worker`, `beat`, `relay`. */
+  role: string;
   online: boolean;
 }
 
@@ -109,11 +111,13 @@ export interface Provisioning {
   desired_generation: number;
   applied_generation: number;
   state: "in_sync" | "pending" | "blocked";
+  last_error: string | null;
 }
 
 export interface Subscription {
   id: string;
   customer_id: string;
+  external_id: string | null;
   plan_code: string;
   status: SubscriptionStatus;
   anchor_at: string | null;
@@ -144,6 +148,7 @@ export interface TimelineEntry {
   kind: "event" | "notice" | "provisioning" | "payment" | "operator";
   type: string;
   iteration_id: string | null;
+  job: string | null;
   worker: string | null;
   data: Record<string, unknown>;
 }

@@ -72,7 +72,11 @@ export function readWorker(value: unknown): WorkerRow {
       : typeof raw.alive === "boolean"
         ? raw.alive
         : state === null || ALIVE.has(state);
-  return { name: text(raw, "name", "worker", "node", "id") ?? "?", online };
+  return {
+    name: text(raw, "name", "worker", "node", "id") ?? "?",
+    role: text(raw, "role") ?? "worker",
+    online,
+  };
 }
 
 export function readAlert(value: unknown): Alert {

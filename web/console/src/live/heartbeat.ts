@@ -51,8 +51,9 @@ export class Heartbeat {
     this.sent = null;
   }
 
+  /** Measures the round trip anew, unless an answer is being waited for already. */
   measure(): void {
-    this.ping(this.timeoutMs);
+    if (!this.silence.armed) this.ping(this.timeoutMs);
   }
 
   /** Asks at once, with less patience: the network has just changed. */

@@ -216,9 +216,11 @@ function Follow({ job, accepted, onOpenIteration }: FollowProps) {
         )}
       </ol>
       {iterationId !== null && (
-        <Button small onClick={() => onOpenIteration(iterationId)}>
-          Open the iteration
-        </Button>
+        <div>
+          <Button small onClick={() => onOpenIteration(iterationId)}>
+            Open the iteration
+          </Button>
+        </div>
       )}
     </>
   );

@@ -52,7 +52,7 @@ export function StatusStrip() {
     queryKey: ["workers"],
     queryFn: async ({ signal }) => {
       const page = await api.get<Page<unknown>>("/api/v1/workers", {}, signal);
-      return page.items.map(readWorker);
+      return page.items.map(readWorker).filter((node) => node.role === "worker");
     },
     refetchInterval: 15_000,
   });

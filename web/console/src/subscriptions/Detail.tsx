@@ -1,6 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { type ReactNode, useState } from "react";
+import { useDomainNow } from "@/app/domainClock";
 import { useMay } from "@/app/useUser";
 import type { Subscription } from "@/http/model";
 import { isProblem } from "@/http/problem";
@@ -10,7 +11,6 @@ import { Copyable } from "@/ui/Copyable";
 import { Icon } from "@/ui/Icon";
 import { Empty, Loaded, Panel } from "@/ui/Panel";
 import { moment, relative, utc } from "@/ui/time";
-import { useNow } from "@/ui/useNow";
 import { ActionDialog } from "./ActionDialog";
 import { ACTIONS } from "./actions";
 import styles from "./Detail.module.css";
@@ -67,7 +67,9 @@ function Head({ subscription }: { subscription: Subscription }) {
   return (
     <div className={styles.head}>
       <div className={styles.top}>
-        <h2>{customer.data?.external_id ?? subscription.customer_id}</h2>
+        <h2>
+          {subscription.external_id ?? customer.data?.external_id ?? subscription.customer_id}
+        </h2>
         <Chip look={STATUS_LOOK[subscription.status] ?? STATUS_LOOK.incomplete} />
         {provisioning !== null && <Chip look={provisioningLook(provisioning)} />}
         {subscription.cancel_at_period_end && (
@@ -103,6 +105,9 @@ function Head({ subscription }: { subscription: Subscription }) {
             {provisioning.applied_generation} of {provisioning.desired_generation}
           </Fact>
         )}
+        {provisioning?.last_error && provisioning.state !== "in_sync" && (
+          <Fact name="Last refusal">{provisioning.last_error}</Fact>
+        )}
       </dl>
     </div>
   );
@@ -118,7 +123,7 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
 }
 
 function When({ iso }: { iso: string | null }) {
-  const now = useNow(60_000);
+  const now = useDomainNow();
   if (iso === null) return <>–</>;
   return (
     <span title={utc(iso)}>

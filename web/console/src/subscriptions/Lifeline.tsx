@@ -1,6 +1,6 @@
+import { useDomainNow } from "@/app/domainClock";
 import type { Subscription } from "@/http/model";
 import { date } from "@/ui/time";
-import { useNow } from "@/ui/useNow";
 import styles from "./Detail.module.css";
 
 export interface Segments {
@@ -22,7 +22,7 @@ export function segmentsOf(subscription: Subscription, now: number): Segments | 
 }
 
 export function Lifeline({ subscription }: { subscription: Subscription }) {
-  const now = useNow(60_000);
+  const now = useDomainNow();
   const segments = segmentsOf(subscription, now);
   if (segments === null || subscription.period_start === null) return null;
   const { from, to, periodEnd, graceEnd } = segments;

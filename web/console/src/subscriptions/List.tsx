@@ -1,10 +1,10 @@
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useRef, useState } from "react";
+import { useDomainNow } from "@/app/domainClock";
 import { api } from "@/app/services";
 import type { Page } from "@/http/api";
-import { type Customer, STATUSES, type Subscription, type SubscriptionStatus } from "@/http/model";
-import { record } from "@/http/read";
+import { STATUSES, type Subscription, type SubscriptionStatus } from "@/http/model";
 import { useChannel } from "@/live/useLive";
 import { Button } from "@/ui/Button";
 import { Chip } from "@/ui/Chip";
@@ -12,7 +12,6 @@ import { Dialog, DialogBody, DialogFoot, Field } from "@/ui/Dialog";
 import { Icon } from "@/ui/Icon";
 import { Empty, Panel, ProblemPanel, Skeleton } from "@/ui/Panel";
 import { date, relative, utc } from "@/ui/time";
-import { useNow } from "@/ui/useNow";
 import styles from "./List.module.css";
 import { provisioningLook, STATUS_LOOK } from "./look";
 import { STANDARD, sameSearch, useSavedViews, type View } from "./savedViews";
@@ -21,25 +20,16 @@ import type { ListSearch } from "./search";
 const PAGE = 50;
 const REREAD_MS = 1_000;
 
-/** The customer's id behind what was typed; null when nobody has that identifier. */
-async function customerId(typed: string, signal: AbortSignal): Promise<string | null> {
-  if (typed.startsWith("cus_")) return typed;
-  const query = { external_id: typed, limit: 1 };
-  const page = await api.get<Page<Customer>>("/api/v1/customers", query, signal);
-  return page.items[0]?.id ?? null;
-}
-
 function useSubscriptions(search: ListSearch) {
   return useInfiniteQuery({
     queryKey: ["subscriptions", search],
     initialPageParam: null as string | null,
-    queryFn: async ({ pageParam, signal }): Promise<Page<Subscription>> => {
-      const customer =
-        search.customer === undefined ? undefined : await customerId(search.customer, signal);
-      if (customer === null) return { items: [], next_cursor: null };
-      const query = { status: search.status, customer, limit: PAGE, cursor: pageParam };
-      return api.get<Page<Subscription>>("/api/v1/subscriptions", query, signal);
-    },
+    queryFn: ({ pageParam, signal }) =>
+      api.get<Page<Subscription>>(
+        "/api/v1/subscriptions",
+        { ...search, limit: PAGE, cursor: pageParam },
+        signal,
+      ),
     getNextPageParam: (page) => page.next_cursor,
     placeholderData: (before) => before,
   });
@@ -233,12 +223,6 @@ function Filters({ search, onGo }: { search: ListSearch; onGo: (search: ListSear
   );
 }
 
-/** The list may carry the customer inside; then its own identifier is shown. */
-function customerName(row: Subscription): string {
-  const customer = record((row as unknown as Record<string, unknown>).customer);
-  return typeof customer.external_id === "string" ? customer.external_id : row.customer_id;
-}
-
 function Table({ rows }: { rows: readonly Subscription[] }) {
   const navigate = useNavigate();
   return (
@@ -267,7 +251,7 @@ function Table({ rows }: { rows: readonly Subscription[] }) {
                   className={styles.link}
                   onClick={(event) => event.stopPropagation()}
                 >
-                  {customerName(row)}
+                  {row.external_id ?? row.customer_id}
                 </Link>
                 <span className={`${styles.sub} mono`}>{row.id}</span>
               </td>
@@ -303,7 +287,7 @@ function Table({ rows }: { rows: readonly Subscription[] }) {
 }
 
 function Period({ row }: { row: Subscription }) {
-  const now = useNow(60_000);
+  const now = useDomainNow();
   if (row.period_end === null) return <span className="muted">–</span>;
   const end = Date.parse(row.period_end);
   const start = row.period_start === null ? end : Date.parse(row.period_start);

@@ -5,6 +5,7 @@ import { Empty, Loaded, Panel } from "@/ui/Panel";
 import { moment, utc } from "@/ui/time";
 import styles from "./Detail.module.css";
 import { useTimeline } from "./data";
+import { details } from "./details";
 import { KIND_ICON } from "./look";
 
 export function TimelinePanel({ id }: { id: string }) {
@@ -47,7 +48,7 @@ function Entry({ entry }: { entry: TimelineEntry }) {
         <Details data={entry.data} />
         {entry.iteration_id !== null && (
           <div className={styles.trace}>
-            by{" "}
+            by {entry.job}{" "}
             <Link to="/" search={{ iteration: entry.iteration_id }} className="mono">
               {entry.iteration_id}
             </Link>
@@ -66,23 +67,14 @@ function Entry({ entry }: { entry: TimelineEntry }) {
 
 const words = (type: string) => type.replaceAll("_", " ").replaceAll(".", " · ");
 
-const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
-
-function plain(value: unknown): string {
-  if (typeof value === "object") return JSON.stringify(value);
-  const text = String(value);
-  return INSTANT.test(text) ? moment(text) : text;
-}
-
-/** Plain values only, as text: whatever a provider wrote stays inert. */
 function Details({ data }: { data: Record<string, unknown> | null }) {
-  const pairs = Object.entries(data ?? {}).filter(([, value]) => value !== null && value !== "");
+  const pairs = details(data);
   if (pairs.length === 0) return null;
   return (
     <div className={styles.data}>
       {pairs.map(([name, value]) => (
         <span key={name}>
-          <span className="muted">{name.replaceAll("_", " ")}</span> {plain(value)}
+          <span className="muted">{name}</span> {value}
         </span>
       ))}
     </div>

@@ -28,10 +28,11 @@ export const ACTIONS: readonly Action[] = [
   {
     name: "resume",
     label: "Resume",
-    says: "Access goes on again, and the period ends later by the time that was paused.",
+    says: "After a pause, access goes on again and the period ends later by the paused time. A cancellation at the end of the period is taken back.",
     needsReason: false,
     danger: false,
-    allowed: (one) => is(one, "paused"),
+    allowed: (one) =>
+      is(one, "paused") || (one.cancel_at_period_end && is(one, "active", "trialing")),
   },
   {
     name: "extend",

@@ -1,0 +1,50 @@
+/** The data of a timeline entry as short pairs of words. Whatever a provider wrote stays plain text. */
+import { moment } from "@/ui/time";
+
+const INSTANT = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/;
+const LONGEST = 160;
+
+export type Pair = [name: string, value: string];
+
+function plain(value: unknown): string {
+  if (value === true) return "yes";
+  if (value === false) return "no";
+  const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (INSTANT.test(text) && !Number.isNaN(Date.parse(text))) return moment(text);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === null ||
+  value === undefined ||
+  value === "" ||
+  (typeof value === "object" && Object.keys(value).length === 0);
+
+const fields = (value: unknown): Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
+
+/** What an operator changed: only the fields that differ, as `before → after`. */
+function changes(before: unknown, after: unknown): Pair[] {
+  const [was, is] = [fields(before), fields(after)];
+  return Object.keys({ ...was, ...is })
+    .filter((name) => JSON.stringify(was[name]) !== JSON.stringify(is[name]))
+    .map((name) => [
+      name,
+      name in was
+        ? `${isEmpty(was[name]) ? "–" : plain(was[name])} → ${plain(is[name])}`
+        : plain(is[name]),
+    ]);
+}
+
+export function details(data: Record<string, unknown> | null): Pair[] {
+  const { before, after, ...rest } = data ?? {};
+  const told: Pair[] = Object.entries(rest)
+    .filter(([, value]) => !isEmpty(value))
+    .map(([name, value]) => [name, plain(value)]);
+  return [...told, ...changes(before, after)].map(([name, value]) => [
+    name.replaceAll("_", " "),
+    value,
+  ]);
+}
