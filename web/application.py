@@ -21,6 +21,9 @@ from tenure.settings import Settings
 from web import docs, envelope, pages, probes, problem, route
 from web import services as services_module
 from web.limits import Gate
+from web.live import endpoint
+from web.live.hub import Hub
+from web.offload import is_gevent
 from web.services import VALKEY_S, Services
 
 log = get_logger(__name__)
@@ -47,7 +50,6 @@ def create_app(settings: Settings | None = None) -> Application:
     )
     app.openapi_version = "3.1.0"
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
-    app.config["SOCK_SERVER_OPTIONS"] = {}
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
@@ -85,5 +87,8 @@ def _api_modules() -> list[Any]:
 
 
 def _install_edges(app: Application, made: Services) -> None:
+    if is_gevent():
+        made.hub = Hub(made)  # only a loop can own sockets; elsewhere /ws answers 503
+    endpoint.install(app, made)
     probes.install(app, made)
     pages.install(app)

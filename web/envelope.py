@@ -25,7 +25,7 @@ PAGE_CSP: Final = (
 DATA_CSP: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _EXPOSED: Final = "Idempotent-Replay, Retry-After, X-Request-Id"
 _ALLOWED: Final = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
-_QUIET: Final = ("/livez", "/readyz", "/metrics")
+_QUIET: Final = ("/livez", "/readyz", "/metrics", "/ws")
 
 
 def install(app: Flask, made: Services) -> None:

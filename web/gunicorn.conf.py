@@ -36,15 +36,15 @@ def post_fork(_server: Any, _worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    from web.live import lifetime
+    from web.live.lifetime import start
 
-    lifetime.start(worker)
+    start(worker)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    from web.live import lifetime
+    from web.live.lifetime import stop
 
-    lifetime.stop(worker)
+    stop(worker)
 
 
 def _log_as_json() -> None:

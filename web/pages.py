@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Flask, Response, request, send_from_directory
 from werkzeug.exceptions import NotFound
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 _CONSOLE: Final = Path(__file__).parent / "static" / "console"
 _NOT_BUILT: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8">

@@ -64,7 +64,7 @@ class Call:
     request_id: str
     maybe_principal: Principal | None
     maybe_session: Session | None = None
-    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    afterwards: list[Callable[[], object]] = field(default_factory=list)
 
     @property
     def session(self) -> Session:
@@ -86,7 +86,7 @@ class Call:
         who = self.principal
         return Actor(who.name, role=who.role.value, user_id=who.id, request_id=self.request_id)
 
-    def after_commit(self, act: Callable[[], None]) -> None:
+    def after_commit(self, act: Callable[[], object]) -> None:
         """Do this when the transaction has been committed: best effort, its errors are only logged."""
         self.afterwards.append(act)
 

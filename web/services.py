@@ -43,3 +43,8 @@ def install(app: Any, made: Services) -> None:
 def services() -> Services:
     """The services of the current application."""
     return cast(Services, current_app.extensions[_SLOT])
+
+
+def of(app: Any) -> Services:
+    """The services of this application, outside of any request."""
+    return cast(Services, app.extensions[_SLOT])

@@ -1,0 +1,34 @@
+"""Fixtures for tests that talk to a running web process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenure.embedded.postgres import Postgres
+from tenure.embedded.valkey import Valkey
+from tests.support import services
+from tests.support import web as web_support
+
+
+@pytest.fixture(scope="module")
+def web(
+    postgres: Postgres,
+    template_database: str,
+    valkey_server: Valkey,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[web_support.Web]:
+    """A web process of this module's own, with a database of its own; limits are off."""
+    folder: Path = tmp_path_factory.mktemp("web")
+    with (
+        services.fresh_database(postgres, template=template_database) as database_url,
+        web_support.running(
+            folder,
+            database_url=database_url,
+            broker_url=valkey_server.url(5),
+            live_url=valkey_server.url(6),
+        ) as running,
+    ):
+        yield running

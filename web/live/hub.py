@@ -1,0 +1,318 @@
+"""The hub: all sockets of this process, written to without blocking, from one loop.
+
+Frames queued in one turn of the loop leave in one write a socket. Commands that need Postgres or Valkey run
+in a bounded pool of greenlets, in order for each connection; a full inbox stops reading that socket. One
+timer serves heartbeats, deadlines and goodbyes of all connections.
+"""
+
+from __future__ import annotations
+
+import _socket
+import random
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+import redis
+
+from tenure.kit import clock
+from tenure.kit.ids import new_id
+from tenure.kit.logging import get_logger
+from web.live import commands, frames, node_stats
+from web.live.channels import HISTORY, Channel
+from web.live.connection import INBOX, LONGEST_WAIT_S, MAX_MESSAGE, Connection
+from web.live.frames import Close
+
+if TYPE_CHECKING:
+    from tenure.accounts.principal import Principal
+    from web.services import Services
+
+log = get_logger("web.live")
+AUTH_S: Final = 10.0
+PING_EVERY_S: Final = 25.0
+PONG_S: Final = 10.0
+EXPIRY_NOTICE_S: Final = 60.0
+EXPIRY_GRACE_S: Final = 25.0
+_GOODBYE_S: Final = 2.0
+_WORKERS: Final = 64
+_TICK_S: Final = 1.0
+_LATE_S: Final = 5.0
+_SLICE: Final = 500
+_DRAIN_S: Final = 5.0
+_VIOLATIONS: Final = 3
+_VIOLATION_WINDOW_S: Final = 10.0
+
+
+class Hub:
+    """All connections of this process."""
+
+    def __init__(self, services: Services) -> None:
+        """Nothing runs before `setup`."""
+        self.services = services
+        self.limits = services.settings.limits
+        self.auth_s = AUTH_S
+        self.node = new_id("web")
+        self.loop: Any = gevent.get_hub().loop
+        self.stats = node_stats.Stats()
+        self.connections: set[Connection] = set()
+        self.channels: dict[str, Channel] = {}
+        self.by_address: Counter[str] = Counter()
+        self._dirty: list[Connection] = []
+        self._ready: deque[Connection] = deque()
+        self._workers = 0
+        self._timer: Any = None
+        self._ticked = 0.0
+        self._stats_at = 0.0
+        self._writing_stats = False
+
+    def setup(self) -> None:
+        """Start the one timer."""
+        self._ticked = clock.monotonic()
+        self._timer = self.loop.timer(_TICK_S, _TICK_S)
+        self._timer.start(self._tick)
+
+    # -- connections ------------------------------------------------------------------------------------
+
+    def adopt(
+        self,
+        sock: _socket.socket,
+        *,
+        address: str,
+        principal: Principal | None,
+        refused: tuple[Close, str] | None,
+    ) -> None:
+        """Own this socket. A refused one gets its close code and nothing else."""
+        connection = Connection(self, sock, id=new_id("con"), address=address)
+        self.connections.add(connection)
+        self.by_address[address] += 1
+        connection.start()
+        if refused is not None:
+            connection.close(*refused)
+            return
+        connection.send(
+            frames.message(
+                "hello",
+                {
+                    "connection": connection.id,
+                    "protocol": "tenure.v1",
+                    "ping_interval_ms": int(PING_EVERY_S * 1000),
+                    "pong_timeout_ms": int(PONG_S * 1000),
+                    "max_message": MAX_MESSAGE,
+                    "history": HISTORY,
+                },
+            )
+        )
+        if principal is not None:
+            commands.admit(self, connection, principal)
+
+    def drop(self, connection: Connection, *, last_words: bytes | None = None) -> None:
+        """Forget the connection and close its socket, without waiting for anything."""
+        if connection.gone:
+            return
+        if last_words is not None:
+            try:
+                connection.sock.send(last_words)
+            except OSError:
+                log.debug("ws.last_words_not_heard", connection=connection.id)
+        self.connections.discard(connection)
+        self.by_address[connection.address] -= 1
+        if self.by_address[connection.address] <= 0:
+            del self.by_address[connection.address]
+        for name in list(connection.channels):
+            self.leave(connection, name)
+        connection.release()
+
+    def leave(self, connection: Connection, name: str) -> None:
+        """This connection does not listen to this channel any more."""
+        connection.channels.discard(name)
+        channel = self.channels.get(name)
+        if channel is not None:
+            channel.leave(connection)
+            if channel.is_empty:
+                del self.channels[name]
+
+    def open_of(self, principal: Principal) -> int:
+        """How many connections of this principal are open here."""
+        return sum(
+            1
+            for connection in self.connections
+            if connection.principal is not None
+            and connection.principal.name == principal.name
+            and not connection.closing_since
+        )
+
+    def revoked(self, subjects: Iterable[str]) -> None:
+        """Close the connections of these users, keys or sessions."""
+        ended = set(subjects)
+        for connection in list(self.connections):
+            who = connection.principal
+            if who is not None and (who.id in ended or who.session_id in ended):
+                connection.close(Close.AUTH, "revoked")
+
+    def report(self, connection: Connection, error: BaseException) -> None:
+        """Log a fault of ours."""
+        log.error("ws.failed", connection=connection.id, error_type=type(error).__name__, exc_info=error)
+
+    # -- in ---------------------------------------------------------------------------------------------
+
+    def received(self, connection: Connection, text: str) -> None:
+        """Take a message from the loop: count it against the limits and leave it to the pool."""
+        self.stats.total_messages += 1
+        wait = self._over_rate(connection)
+        if wait:
+            self.stats.throttled += 1
+            now = clock.monotonic()
+            connection.violations = [t for t in connection.violations if now - t < _VIOLATION_WINDOW_S]
+            connection.violations.append(now)
+            if len(connection.violations) >= _VIOLATIONS:
+                connection.close(Close.THROTTLED, "too many messages")
+                return
+            fields = {"code": "throttled", "message": "too many messages", "retry_after_ms": int(wait * 1000)}
+            rid = commands.rid_of(text)
+            connection.send(frames.message("error", {**({"rid": rid} if rid else {}), **fields}))
+            return
+        connection.inbox.append(text)
+        if len(connection.inbox) >= INBOX:
+            connection.pause_reading()
+        if not connection.busy:
+            connection.busy = True
+            self._ready.append(connection)
+            if self._workers < _WORKERS:
+                self._workers += 1
+                gevent.spawn(self._work)
+
+    def _over_rate(self, connection: Connection) -> float:
+        rate = self.limits.ws_messages_per_s
+        if not rate:
+            return 0.0
+        now = clock.monotonic()
+        earned = (now - connection.bucket_at) * rate
+        connection.bucket = min(float(max(self.limits.ws_burst, 1)), connection.bucket + earned)
+        connection.bucket_at = now
+        if connection.bucket >= 1:
+            connection.bucket -= 1
+            return 0.0
+        return (1 - connection.bucket) / rate
+
+    def _work(self) -> None:
+        try:
+            while self._ready:
+                connection = self._ready.popleft()
+                self._serve_one(connection)
+                if connection.inbox and not connection.gone:
+                    self._ready.append(connection)  # one message a turn: nobody holds the pool
+                else:
+                    connection.busy = False
+        finally:
+            self._workers -= 1
+
+    def _serve_one(self, connection: Connection) -> None:
+        if not connection.inbox or connection.gone or connection.closing_since:
+            return
+        text = connection.inbox.popleft()
+        if connection.paused and len(connection.inbox) < INBOX // 2:
+            connection.resume_reading()
+        try:
+            commands.handle(self, connection, text)
+        except Exception as error:  # noqa: BLE001 - the edge: a fault in one command ends one connection
+            self.report(connection, error)
+            connection.close(Close.INTERNAL, "internal")
+
+    # -- out --------------------------------------------------------------------------------------------
+
+    def mark_dirty(self, connection: Connection) -> None:
+        """Write this connection's frames at the end of this turn of the loop."""
+        connection.dirty = True
+        if not self._dirty:
+            self.loop.run_callback(self._flush)
+        self._dirty.append(connection)
+
+    def flush_one(self, connection: Connection) -> None:
+        """Write this connection's frames now."""
+        connection.flush()
+
+    def _flush(self) -> None:
+        waiting, self._dirty = self._dirty, []
+        for connection in waiting:
+            connection.flush()
+
+    # -- time -------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = clock.monotonic()
+        late = now - self._ticked > _LATE_S + _TICK_S
+        self._ticked = now
+        for connection in list(self.connections):
+            if late:
+                # The machine or this process stood still: nobody else is to blame for the silence.
+                connection.pinged = 0.0
+                connection.last_rx = now
+                continue
+            self.ping_connection(connection, now)
+        if now - self._stats_at >= node_stats.EVERY_S and not self._writing_stats:
+            self._stats_at, self._writing_stats = now, True
+            gevent.spawn(self._write_stats)
+
+    def ping_connection(self, connection: Connection, now: float) -> None:
+        """Heartbeat, deadlines, expiry and goodbye of one connection."""
+        if connection.closing_since:
+            if now - connection.closing_since > _GOODBYE_S:
+                self.drop(connection)
+        elif connection.principal is None and now > connection.auth_deadline:
+            self.stats.auth_failed += 1
+            connection.close(Close.AUTH, "auth_timeout")
+        elif connection.backlog and now - connection.backlog_since > LONGEST_WAIT_S:
+            connection.cut()
+        elif connection.pinged and connection.last_rx >= connection.pinged:
+            connection.pinged = 0.0
+        elif connection.pinged and now - connection.pinged > PONG_S:
+            self.stats.heartbeat_closed += 1
+            connection.close(Close.DEAD, "heartbeat")
+        elif not connection.pinged and now - connection.last_rx >= PING_EVERY_S:
+            connection.pinged = now
+            connection.send(frames.PING)
+        if connection.expires and not connection.closing_since:
+            self._expire(connection, now)
+
+    def _expire(self, connection: Connection, now: float) -> None:
+        if now > connection.expires + EXPIRY_GRACE_S:
+            connection.close(Close.AUTH, "token_expired")
+        elif now > connection.expires - EXPIRY_NOTICE_S and not connection.expiry_told:
+            connection.expiry_told = True
+            left = max(0, int((connection.expires - now) * 1000))
+            connection.send(frames.message("auth_expiring", {"expires_in_ms": left}))
+
+    def _write_stats(self) -> None:
+        try:
+            node_stats.write(
+                self.services.live,
+                self.node,
+                self.stats,
+                connections=len(self.connections),
+                authenticated=sum(1 for c in self.connections if c.principal is not None),
+            )
+        except redis.RedisError as error:
+            log.warning("ws.stats_not_written", error_type=type(error).__name__)
+        finally:
+            self._writing_stats = False
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def close_all_connections(self, code: Close = Close.GOING_AWAY) -> None:
+        """Tell everybody when to come back and close; returns when all are gone, after 5 s at the latest."""
+        everybody = list(self.connections)
+        for start in range(0, len(everybody), _SLICE):
+            for connection in everybody[start : start + _SLICE]:
+                pause = random.randrange(5000)  # noqa: S311 - spreads the reconnects, guards nothing
+                fields = {"reason": "drain", "reconnect_in_ms": pause}
+                connection.send(frames.message("goodbye", fields))
+                connection.close(code, "drain")
+            gevent.sleep(0)
+        deadline = clock.monotonic() + _DRAIN_S
+        while self.connections and clock.monotonic() < deadline:
+            gevent.sleep(0.02)
+        for connection in list(self.connections):
+            self.drop(connection)
+        if self._timer is not None:
+            self._timer.stop()
