@@ -1,0 +1,197 @@
+"""The relay: commit order without holes, each event published once per channel, and a memory that returns."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from tenure.events import order
+from tenure.events.append import NewEvent, append
+from tenure.events.publish import Publisher
+from tenure.events.queries import channel_history, events
+from tenure.events.relay import Relay
+from tenure.kit.db import Database
+from tenure.kit.valkey import connect
+from tests.support.worker import wait_until
+
+
+@pytest.fixture
+def live(live_url: str) -> Iterator[redis.Redis]:
+    client = connect(live_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def relay(db: Database, live: redis.Redis) -> Iterator[Relay]:
+    relay = Relay(db, live, sample=lambda _: None)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    yield relay
+    relay.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def write(db: Database, *names: str, slot: str = "s") -> None:
+    with db.transaction() as session:
+        append(
+            session,
+            [
+                NewEvent(
+                    f"test.{name}", "slot:x", ("iterations", f"slot:{slot}"), {"n": name}, None, iteration_id
+                )
+                for name in names
+            ],
+        )
+
+
+def numbered(db: Database) -> list[order.PlacedEvent]:
+    with db.transaction() as session:
+        return order.after(session, 0, limit=10_000)
+
+
+def stream(live: redis.Redis, channel: str = "iterations") -> list[tuple[str, dict]]:
+    return [(key, json.loads(body["e"])) for key, body in live.xrange(f"tenure:live:stream:{channel}")]
+
+
+def test_events_of_writers_that_commit_late_are_not_missed(db: Database, relay: Relay) -> None:
+    late = threading.Event()
+
+    def slow() -> None:
+        with db.transaction() as session:
+            append(session, [NewEvent("test.slow", "slot:x", ("iterations",))])
+            late.wait(10)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    for number in range(50):
+        write(db, str(number))
+    wait_until(lambda: len(numbered(db)) == 50, within=10, what="the fast ones are numbered")
+    late.set()
+    thread.join()
+    wait_until(lambda: len(numbered(db)) == 51, within=10, what="the late one is numbered")
+    assert [event.seq for event in numbered(db)] == list(range(1, 52))
+    assert numbered(db)[-1].type == "test.slow"
+
+
+def test_events_of_one_transaction_keep_their_order(db: Database, relay: Relay) -> None:
+    write(db, "a", "b", "c")
+    wait_until(lambda: len(numbered(db)) == 3, within=10, what="numbered")
+    assert [event.type for event in numbered(db)] == ["test.a", "test.b", "test.c"]
+
+
+def test_objects_have_contiguous_offsets_of_their_own(db: Database, relay: Relay) -> None:
+    write(db, "a", slot="one")
+    write(db, "b", slot="two")
+    write(db, "c", "d", slot="one")
+    wait_until(lambda: len(numbered(db)) == 4, within=10, what="numbered")
+    with db.transaction() as session:
+        one = channel_history(session, "slot:one")
+        rest = channel_history(session, "slot:one", offset=2)
+    assert [(event["offset"], event["type"]) for event in one] == [
+        (1, "test.a"),
+        (2, "test.c"),
+        (3, "test.d"),
+    ]
+    assert [event["offset"] for event in rest] == [3]
+
+
+def test_a_stream_holds_each_event_once_at_its_offset(db: Database, live: redis.Redis, relay: Relay) -> None:
+    write(db, "a", "b")
+    wait_until(lambda: len(stream(live)) == 2, within=10, what="published")
+    with db.transaction() as session:
+        placed = order.after(session, 0)
+    Publisher(live, epoch="x").publish(placed)  # what a relay does that died before it noted its progress
+    assert [key for key, _ in stream(live)] == ["1-0", "2-0"]
+    assert [event["type"] for _, event in stream(live)] == ["test.a", "test.b"]
+
+
+def test_only_the_last_hundred_stay_in_a_stream(db: Database, live: redis.Redis, relay: Relay) -> None:
+    for start in range(0, 130, 10):
+        write(db, *(str(n) for n in range(start, start + 10)))
+    wait_until(lambda: live.hget("tenure:live:meta:iterations", "off") == "130", within=10, what="published")
+    assert [key for key, _ in stream(live)] == [f"{n}-0" for n in range(31, 131)]
+
+
+def test_an_emptied_valkey_gets_its_history_back_under_a_new_epoch(
+    db: Database, live: redis.Redis, relay: Relay
+) -> None:
+    write(db, "a", "b")
+    wait_until(lambda: len(stream(live)) == 2, within=10, what="published")
+    live.flushdb()
+    assert stream(live) == []
+    relay.stop()
+    second = Relay(db, live, sample=lambda _: None)
+    thread = threading.Thread(target=second.run)
+    thread.start()
+    write(db, "c")
+    wait_until(lambda: len(stream(live)) == 3, within=20, what="published again")
+    second.stop()
+    thread.join(10)
+
+
+def test_many_events_of_one_iteration_become_one_bulk_change_on_broad_channels_only(
+    db: Database, live: redis.Redis, relay: Relay
+) -> None:
+    with db.transaction() as session:
+        append(
+            session,
+            [
+                NewEvent(
+                    "subscription.expired", f"slot:{n}", ("subscriptions", f"slot:{n}"), {}, None, "itr_1"
+                )
+                for n in range(200)
+            ],
+        )
+    wait_until(lambda: stream(live, "subscriptions"), within=10, what="published")
+    ((_, event),) = stream(live, "subscriptions")
+    assert event["type"] == "subscription.bulk_changed"
+    assert event["data"] == {"iteration_id": "itr_1", "type": "subscription.expired", "count": 200}
+    with db.transaction() as session:
+        assert len(channel_history(session, "slot:199")) == 1
+
+
+def test_two_relays_never_number_the_same_event(db: Database, live: redis.Redis, relay: Relay) -> None:
+    second = Relay(db, live, sample=lambda _: None)
+    thread = threading.Thread(target=second.run)
+    thread.start()
+    for n in range(100):
+        write(db, str(n))
+    wait_until(lambda: len(numbered(db)) == 100, within=10, what="numbered")
+    second.stop()
+    thread.join(10)
+    assert [event.seq for event in numbered(db)] == list(range(1, 101))
+
+
+def test_the_api_reads_events_in_order_and_in_pages(db: Database, relay: Relay) -> None:
+    write(db, *"abcde")
+    wait_until(lambda: len(numbered(db)) == 5, within=10, what="numbered")
+    with db.transaction() as session:
+        first = events(session, after=0, limit=3)
+        second = events(session, after=int(first["next_cursor"]), limit=3)
+    assert [item["seq"] for item in first["items"] + second["items"]] == [1, 2, 3, 4, 5]
+    assert second["next_cursor"] is None
+
+
+def test_an_event_that_is_rolled_back_leaves_no_hole(db: Database, relay: Relay) -> None:
+    class Oops(Exception):
+        pass
+
+    def fail() -> None:
+        with db.transaction() as session:
+            append(session, [NewEvent("test.never", "slot:x", ("iterations",))])
+            raise Oops
+
+    with pytest.raises(Oops):
+        fail()
+    write(db, "after")
+    wait_until(lambda: numbered(db), within=10, what="numbered")
+    assert [(event.seq, event.type) for event in numbered(db)] == [(1, "test.after")]
+    with db.transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM event_pending")).scalar_one() == 0
