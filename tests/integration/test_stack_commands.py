@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
-from tenure.embedded import process
+from tenure.embedded import process, schema
 from tenure.embedded.logfile import LogFile
 from tests.support.installed import Installed
 from tests.support.services import ROOT
@@ -102,3 +105,18 @@ def test_followed_logs_go_on_over_a_turn_over(stack: Installed, tmp_path: Path):
         follower.kill()
         follower.wait()
         log.close()
+
+
+def test_the_head_is_the_one_that_alembic_names_and_only_it_skips_the_migrations(
+    database_url: str, empty_database_url: str, tmp_path: Path
+):
+    versions = ROOT / "alembic" / "versions"
+    config = Config(ROOT / "alembic.ini")
+    assert schema.heads(versions) == set(ScriptDirectory.from_config(config).get_heads())
+    assert schema.is_at_head(database_url, versions)
+    assert not schema.is_at_head(empty_database_url, versions)
+    newer = tmp_path / "versions"
+    shutil.copytree(versions, newer)
+    (head,) = schema.heads(versions)
+    (newer / "9999.py").write_text(f'revision = "9999"\ndown_revision = "{head}"\nbranch_labels = None\n')
+    assert not schema.is_at_head(database_url, newer)

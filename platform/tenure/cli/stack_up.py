@@ -19,14 +19,12 @@ from typing import Final
 import click
 
 from tenure import settings as settings_module
-from tenure.accounts.users import ensure_first_admin
 from tenure.cli.stack_view import ConsoleView, Failure, PipeView, Ready, View, as_failure, relay_line
 from tenure.embedded import stack as stacks
 from tenure.embedded.folder import StackFolder
 from tenure.embedded.roles import RoleState, RoleStatus
 from tenure.embedded.supervisor import Interrupted, Supervisor
 from tenure.errors import TenureError
-from tenure.kit.db import Database
 from tenure.kit.logging import configure_logging, mask_in_logs
 from tenure.settings import Settings
 
@@ -100,8 +98,7 @@ class _Served:
             self._view.note(note)
         supervisor.boot(plan.phases)
         self._booted = True
-        with closing(Database(plan.database_url, pool_size=1, application="tenure-up")) as db:
-            login = ensure_first_admin(db)  # last, because its password is shown only now
+        login = _first_login(plan.database_url)  # last, because its password is shown only now
         self._report(supervisor.statuses)
         urls: dict[str, str] = plan.document["urls"]
         self._view.ready(Ready(plan.url, urls, str(self._folder.logs), login))
@@ -117,6 +114,15 @@ class _Served:
         ready = self._booted and all(role.state is RoleState.READY for role in roles)
         self._folder.write_state(roles, ready=ready)
         self._view.roles([role.as_dict() for role in roles])
+
+
+def _first_login(database_url: str) -> tuple[str, str] | None:
+    # Imported here: the command that only waits for a daemon is quicker without.
+    from tenure.accounts.users import ensure_first_admin
+    from tenure.kit.db import Database
+
+    with closing(Database(database_url, pool_size=1, application="tenure-up")) as db:
+        return ensure_first_admin(db)
 
 
 def serve(options: UpOptions, view: View) -> int:

@@ -64,13 +64,14 @@ class RoleSpec:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A command that runs once and must succeed before what follows is started."""
+    """A command that runs once, if it is needed, and must succeed before what follows is started."""
 
     name: str
     command: Sequence[str]
     env: Mapping[str, str]
     cwd: Path
     within_s: float = 120.0
+    needed: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)

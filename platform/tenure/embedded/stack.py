@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import tenure
-from tenure.embedded import ports, postgres, probes, process
+from tenure.embedded import ports, postgres, probes, process, schema
 from tenure.embedded.folder import StackFolder, StackSecrets
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.roles import Errand, Phase, RoleSpec, StopOrder
@@ -102,7 +102,13 @@ def build(
         flower_login=login,
         drain_s=settings.drain_s,
     )
-    migrate = Errand("migrate", [sys.executable, "-m", "alembic", "upgrade", "head"], env, ROOT)
+    migrate = Errand(
+        "migrate",
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        env,
+        ROOT,
+        needed=lambda: not schema.is_at_head(servers.database_url, ROOT / "alembic" / "versions"),
+    )
     passwords = (kept.postgres, kept.postgres_superuser, kept.valkey, kept.valkey_live)
     flower = {"port": used["flower"], "user": _FLOWER_USER, "password": flower_password}
     return Stack(

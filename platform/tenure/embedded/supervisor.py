@@ -99,7 +99,8 @@ class Supervisor:
         """
         for phase in phases:
             for errand in phase.errands:
-                self._run(errand)
+                if errand.needed():
+                    self._run(errand)
             for spec in phase.roles:
                 self._add(spec).start()
             self._until_ready([self._children[spec.name] for spec in phase.roles])
