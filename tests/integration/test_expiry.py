@@ -219,7 +219,8 @@ def test_idle_passes_read_no_table_whole(db):
                 INSERT INTO subscription (id, customer_id, plan_code, plan_snapshot, grace_hours, status,
                     anchor_at, anchor_no, period_no, period_start, period_end, grace_until, remind_at)
                 SELECT tenure_id('sub'), customer_id, plan_code, plan_snapshot, grace_hours, status,
-                       anchor_at, 1, 1, period_start, period_end, grace_until, tenure_now() + interval '9 days'
+                       anchor_at, 1, 1, period_start, period_end, grace_until,
+                       tenure_now() + interval '9 days'
                 FROM subscription, generate_series(1, 12000) WHERE id = :id
             """),
             {"id": id_},

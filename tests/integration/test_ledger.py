@@ -66,7 +66,8 @@ def test_of_many_writers_of_end_exactly_one_wins(
     for _ in range(20):
         owner = f"owner-{_}"
         start(door, node, a_slot(db), owner)
-        barrier, won = threading.Barrier(3), []
+        barrier = threading.Barrier(3)
+        won: list[ledger.Ended | None] = []
 
         def write(
             by: EndedBy, barrier: threading.Barrier = barrier, owner: str = owner, won: list = won
@@ -88,7 +89,8 @@ def test_of_many_starts_of_one_scope_exactly_one_runs_and_the_rest_are_overlaps(
     db: Database, database_url: str, node: Node
 ) -> None:
     waiting = [a_slot(db, "same") for _ in range(6)]
-    barrier, results = threading.Barrier(len(waiting)), []
+    barrier = threading.Barrier(len(waiting))
+    results: list[ledger.Started | None] = []
 
     def go(slot: str) -> None:
         mine = StatementDoor(database_url, application="tenure-test")

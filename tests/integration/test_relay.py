@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -43,9 +44,7 @@ def write(db: Database, *names: str, slot: str = "s") -> None:
         append(
             session,
             [
-                NewEvent(
-                    f"test.{name}", "slot:x", ("iterations", f"slot:{slot}"), {"n": name}, None, iteration_id
-                )
+                NewEvent(f"test.{name}", "slot:x", ("iterations", f"slot:{slot}"), {"n": name})
                 for name in names
             ],
         )
@@ -57,7 +56,8 @@ def numbered(db: Database) -> list[order.PlacedEvent]:
 
 
 def stream(live: redis.Redis, channel: str = "iterations") -> list[tuple[str, dict]]:
-    return [(key, json.loads(body["e"])) for key, body in live.xrange(f"tenure:live:stream:{channel}")]
+    entries: Any = live.xrange(f"tenure:live:stream:{channel}")
+    return [(key, json.loads(body["e"])) for key, body in entries]
 
 
 def test_events_of_writers_that_commit_late_are_not_missed(db: Database, relay: Relay) -> None:
