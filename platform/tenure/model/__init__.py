@@ -13,6 +13,7 @@ from tenure.model import (
     provisioning,
     record,
     subscription,
+    webhook,
 )
 from tenure.model.base import Base
 
@@ -30,4 +31,5 @@ __all__ = [
     "provisioning",
     "record",
     "subscription",
+    "webhook",
 ]
