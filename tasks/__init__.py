@@ -3,7 +3,7 @@
 `celery -A tasks worker|beat|flower` find the app here.
 """
 
-from tasks import alerting, canary, notices, provisioning, signals, sleep, subscriptions
+from tasks import alerting, canary, notices, payments, provisioning, signals, sleep, subscriptions
 from tasks.app import app
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "app",
     "canary",
     "notices",
+    "payments",
     "provisioning",
     "signals",
     "sleep",

@@ -32,7 +32,6 @@ def upgrade() -> None:
         sa.Column("chain", sa.Text(), nullable=False),
         sa.Column("next_block", sa.BigInteger(), nullable=False),
         sa.Column("head_block", sa.BigInteger(), nullable=False),
-        sa.Column("span", sa.Integer(), server_default=sa.text("500"), nullable=False),
         sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
         sa.Column(
             "updated_at",

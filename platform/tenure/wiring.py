@@ -9,6 +9,8 @@ from functools import cached_property
 from tenure.kit.db import Database
 from tenure.kit.http import HttpDoor
 from tenure.notices.ports import Sender
+from tenure.payments.ports import ChainReader
+from tenure.providers.chain.evm import EvmChain
 from tenure.providers.notify.email import EmailSender
 from tenure.providers.notify.telegram import TelegramSender
 from tenure.providers.provisioner import HttpProvisioner
@@ -54,10 +56,20 @@ class Deps:
             found.append(TelegramSender(self.door, token=token, api_url=self.settings.telegram_api_url))
         return {sender.channel: sender for sender in found}
 
+    @cached_property
+    def chains(self) -> Mapping[str, ChainReader]:
+        """The chains that are watched, by their names."""
+        return chain_readers(self.settings, self.door)
+
     @property
     def patience(self) -> Patience:
         """How long an expiry waits for payments that cannot be seen."""
         return Patience(reopen_hold_s=self.settings.reopen_hold_s, blind_max_h=self.settings.blind_max_h)
+
+
+def chain_readers(settings: Settings, door: HttpDoor) -> Mapping[str, ChainReader]:
+    """A reader of each chain of the settings, by name; nothing is asked yet."""
+    return {chain.name: EvmChain.from_settings(door, chain) for chain in settings.chains}
 
 
 def build(settings: Settings, *, pool_size: int, application: str) -> Deps:

@@ -19,8 +19,6 @@ class ChainCursor(Base):
     next_block: Mapped[int] = mapped_column(BigInteger)
     # The highest head seen; with next_block = head_block + 1 everything has been read.
     head_block: Mapped[int] = mapped_column(BigInteger)
-    # Blocks asked for at once: halved when the node refuses, doubled again when it answers.
-    span: Mapped[int] = mapped_column(server_default=text("500"))
     # Rises with every write: the compare-and-set of the watcher.
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     updated_at: Mapped[CreatedAt]
