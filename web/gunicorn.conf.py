@@ -11,6 +11,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from gunicorn.glogging import Logger
+
+from tenure.kit.logging import configure_logging
+
 worker_class = "gevent"
 workers = 1
 worker_connections = 2000
@@ -27,12 +31,20 @@ wsgi_app = "web:create_app()"
 control_socket_disable = True
 
 
-def on_starting(_server: Any) -> None:
-    _log_as_json()
+class JsonLogger(Logger):
+    """Gunicorn's own lines as JSON, like all others."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ARG002 - gunicorn's signature
+        configure_logging(role="web")
+        # Requests are logged by the application, with their id and without their secrets.
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.INFO)
+        self.access_log.handlers = []
+        self.access_log.propagate = False
 
 
-def post_fork(_server: Any, _worker: Any) -> None:
-    _log_as_json()
+logger_class = JsonLogger
 
 
 def post_worker_init(worker: Any) -> None:
@@ -45,13 +57,3 @@ def worker_exit(_server: Any, worker: Any) -> None:
     from web.live.lifetime import stop
 
     stop(worker)
-
-
-def _log_as_json() -> None:
-    from tenure.kit.logging import configure_logging
-
-    configure_logging(role="web")
-    for name in ("gunicorn.error", "gunicorn.access"):
-        logger = logging.getLogger(name)
-        logger.handlers = []
-        logger.propagate = name == "gunicorn.error"
