@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -69,12 +69,12 @@ def down(data_dir: Path) -> int:
         left = f"; ended {swept} processes that one had left" if swept else ""
         click.echo(f"no stack runs in {folder.path}{left}")
         return 0
+    supervisor = folder.supervisor()
     for signum, patience in _REQUESTS:
-        supervisor = folder.supervisor()
         if supervisor is not None:
             with suppress(ProcessLookupError):
                 os.kill(supervisor.pid, signum)
-        if _within(patience, folder):
+        if _within(patience, lambda: folder.is_running() or (supervisor is not None and supervisor.alive)):
             folder.sweep()
             click.echo("stopped")
             return 0
@@ -82,9 +82,10 @@ def down(data_dir: Path) -> int:
     raise Unavailable(f"the stack in {folder.path} does not stop")
 
 
-def _within(seconds: float, folder: StackFolder) -> bool:
+def _within(seconds: float, goes_on: Callable[[], bool]) -> bool:
+    """Whether it came to its end in time."""
     deadline = clock.monotonic() + seconds
-    while folder.is_running():
+    while goes_on():
         if clock.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)

@@ -81,6 +81,11 @@ class StackFolder:
             url = self.read_stack().get("url", "")
             raise Conflict(f"a stack already runs in {self.path}" + (f": {url}" if url else "")) from error
         self._lock = lock
+        me = process.Identity.of(os.getpid())
+        assert me is not None  # noqa: S101 - we are alive
+        lock.truncate(0)
+        json.dump({"pid": me.pid, "started": me.started}, lock)
+        lock.flush()
         self.sweep()
         self.stack_file.unlink(missing_ok=True)
         self.state_file.unlink(missing_ok=True)
@@ -106,8 +111,8 @@ class StackFolder:
         return False
 
     def supervisor(self) -> process.Identity | None:
-        """The running supervisor."""
-        known = self.read_stack().get("supervisor")
+        """The process that holds the lock."""
+        known = _read(self.path / "supervisor.lock")
         if not known:
             return None
         identity = process.Identity(known["pid"], known["started"])
