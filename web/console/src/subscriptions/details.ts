@@ -14,6 +14,26 @@ function plain(value: unknown): string {
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
+/** Told by the head of the screen or of no use to a person; the API has all of it. */
+const HIDDEN: ReadonlySet<string> = new Set([
+  "id",
+  "subscription_id",
+  "customer_id",
+  "external_id",
+  "notice_id",
+  "ref",
+  "version",
+  "period_no",
+  "period_start",
+  "grace_until",
+  "access_until",
+]);
+
+const isQuiet = (name: string, value: unknown): boolean =>
+  HIDDEN.has(name) ||
+  (value === false && name !== "entitled") ||
+  (name === "attempts" && Number(value) < 2);
+
 const isEmpty = (value: unknown): boolean =>
   value === null ||
   value === undefined ||
@@ -29,6 +49,7 @@ const fields = (value: unknown): Record<string, unknown> =>
 function changes(before: unknown, after: unknown): Pair[] {
   const [was, is] = [fields(before), fields(after)];
   return Object.keys({ ...was, ...is })
+    .filter((name) => !isQuiet(name, name in was ? undefined : is[name]))
     .filter((name) => JSON.stringify(was[name]) !== JSON.stringify(is[name]))
     .map((name) => [
       name,
@@ -41,7 +62,7 @@ function changes(before: unknown, after: unknown): Pair[] {
 export function details(data: Record<string, unknown> | null): Pair[] {
   const { before, after, ...rest } = data ?? {};
   const told: Pair[] = Object.entries(rest)
-    .filter(([, value]) => !isEmpty(value))
+    .filter(([name, value]) => !isEmpty(value) && !isQuiet(name, value))
     .map(([name, value]) => [name, plain(value)]);
   return [...told, ...changes(before, after)].map(([name, value]) => [
     name.replaceAll("_", " "),

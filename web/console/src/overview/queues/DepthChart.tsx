@@ -1,6 +1,5 @@
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
 import { shortTime } from "@/ui/time";
 import { strokeOf } from "./colours";
 import type { Sample } from "./samples";

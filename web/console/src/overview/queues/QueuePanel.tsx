@@ -1,5 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useSyncExternalStore } from "react";
+import "uplot/dist/uPlot.min.css";
+import { patientImport } from "@/app/patientImport";
 import { api } from "@/app/services";
 import type { Page } from "@/http/api";
 import type { QueueRow } from "@/http/model";
@@ -13,7 +15,7 @@ import styles from "./Queues.module.css";
 import { samples } from "./samples";
 
 const DepthChart = lazy(() =>
-  import("./DepthChart").then((module) => ({ default: module.DepthChart })),
+  patientImport(() => import("./DepthChart")).then((module) => ({ default: module.DepthChart })),
 );
 
 export function useQueues() {

@@ -117,7 +117,7 @@ export function Timeline({ lanes, skips, rangeMs, selected, onSelect, onJob }: T
             style={{ width: "100%", height }}
             tabIndex={0}
             role="img"
-            aria-label={`Iterations of ${lanes.length} jobs as bars over time; the table shows the same. Lane: ${lanes[focused]?.job.name ?? "none"}`}
+            aria-label={describe(lanes, focused)}
             onMouseMove={(event) => setHover(find(event))}
             onMouseLeave={() => setHover(null)}
             onClick={(event) => {
@@ -134,6 +134,13 @@ export function Timeline({ lanes, skips, rangeMs, selected, onSelect, onJob }: T
       <Legend />
     </>
   );
+}
+
+function describe(lanes: readonly LaneOfJob[], focused: number): string {
+  const lane = lanes[focused];
+  const count = lane?.lane?.items.length ?? 0;
+  const where = lane === undefined ? "" : ` Lane: ${lane.job.name}, ${count} iterations.`;
+  return `Iterations of ${lanes.length} jobs as bars over time; the table shows the same.${where}`;
 }
 
 function LaneLabel({ job, onJob }: { job: Job; onJob: (job: string) => void }) {

@@ -1,0 +1,232 @@
+"""The console in a real browser against a running stack."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+import pytest
+from playwright.sync_api import APIRequestContext, Page, expect
+
+from tests.browser.conftest import Tab
+
+pytestmark = pytest.mark.browser
+
+LIVE = re.compile(r"^Live")
+# Before anybody has signed in, asking whether somebody is is answered 401; the browser notes it.
+EXPECTED = re.compile(r"status of 401 .*'/?.*auth/(refresh|login)'")
+AWAY = re.compile(r"ERR_INTERNET_DISCONNECTED")
+ENDED_MS = 20_000
+
+
+def sign_in(page: Page, stack, path: str = "/") -> None:
+    page.goto(stack.url + path)
+    expect(page.get_by_label("Email")).to_be_focused()
+    page.get_by_label("Email").fill(stack.admin_email)
+    page.get_by_label("Password").fill(stack.admin_password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=15_000)
+
+
+def remember_page(page: Page) -> None:
+    page.evaluate("window.neverReloaded = true")
+
+
+def was_not_reloaded(page: Page) -> bool:
+    return bool(page.evaluate("window.neverReloaded === true"))
+
+
+def unexpected(tab: Tab, *also: re.Pattern[str]) -> list[str]:
+    allowed = (EXPECTED, *also)
+    return [text for text in tab.complaints if not any(one.search(text) for one in allowed)]
+
+
+def post(api: APIRequestContext, path: str, body: dict[str, Any]) -> Any:
+    answer = api.post(f"/api/v1{path}", data=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+    assert answer.ok, f"{path}: {answer.status} {answer.text()}"
+    return answer.json()
+
+
+@pytest.fixture
+def subscription(api: APIRequestContext) -> dict[str, Any]:
+    """A trialing subscription of a customer of its own."""
+    name = uuid.uuid4().hex[:12]
+    post(
+        api,
+        "/plans",
+        {
+            "code": f"plan-{name}",
+            "name": "Monthly",
+            "price": {"amount_minor": 999, "currency": "USD"},
+            "interval": {"unit": "month", "count": 1},
+            "trial_days": 7,
+            "grace_hours": 72,
+            "reminders": [],
+            "auto_renew": False,
+        },
+    )
+    # What a customer is called is shown as text, whatever it is.
+    customer = post(api, "/customers", {"external_id": f"<img src=x>{name}", "email": f"{name}@example.com"})
+    made: dict[str, Any] = post(
+        api,
+        "/subscriptions",
+        {"customer_id": customer["id"], "plan_code": f"plan-{name}", "trial": True},
+    )
+    return made
+
+
+def test_a_wrong_password_is_refused_in_words_and_leaves_nothing_behind(stack, tab: Tab):
+    page = tab.page
+    page.goto(stack.url)
+    page.get_by_label("Email").fill(stack.admin_email)
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("The email or the password is wrong.")
+    assert tab.context.cookies() == []
+    assert unexpected(tab) == []
+
+
+def test_a_run_appears_live_on_the_overview_without_a_reload(stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack)
+    remember_page(page)
+    page.get_by_role("button", name="Table").click()
+    page.get_by_label("Job").first.select_option("sleep")
+    page.get_by_role("button", name="Run now").click()
+    scope = f"ok:0.2{uuid.uuid4().int % 10**6:06d}"
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Job").select_option("sleep")
+    dialog.get_by_label("Scope").fill(scope)
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog.get_by_text("over the live connection")).to_be_visible()
+    expect(dialog.get_by_text("Ended: ok")).to_be_visible(timeout=ENDED_MS)
+    dialog.get_by_role("button", name="Open the iteration").click()
+    drawer = page.get_by_test_id("drawer")
+    expect(drawer).to_contain_text("the worker's child process itself")
+    row = page.get_by_test_id("iterations").get_by_role("row").filter(has_text=scope)
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("ok")
+    assert was_not_reloaded(page)
+    assert unexpected(tab) == []
+
+
+def test_the_timeline_draws_and_its_place_is_in_the_address(stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack)
+    lanes = page.get_by_role("img", name=re.compile("Iterations of"))
+    expect(lanes).to_be_visible()
+    page.get_by_role("button", name="1 h", exact=True).click()
+    expect(page).to_have_url(re.compile(r"range=1h"))
+    page.reload()
+    expect(page.get_by_role("button", name="1 h", exact=True)).to_have_attribute("aria-pressed", "true")
+    # The arrow keys reach a bar without a mouse.
+    page.get_by_role("button", name="All", exact=True).click()
+    expect(page).to_have_url(re.compile(r"internal=true"))
+    lanes.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("img", name=re.compile(r"Lane: activation, [1-9]"))).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_test_id("drawer")).to_be_visible()
+    assert unexpected(tab) == []
+
+
+def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed(
+    stack, tab: Tab, api: APIRequestContext
+):
+    page = tab.page
+    sign_in(page, stack, "/?view=table&job=sleep")
+    remember_page(page)
+    connection = page.get_by_test_id("connection")
+    tab.context.set_offline(True)
+    expect(connection).to_have_attribute("data-state", re.compile("RECONNECTING|CONNECTING"), timeout=15_000)
+    expect(connection).not_to_contain_text(LIVE)
+    # It happens while nobody is listening.
+    scope = f"ok:0.1{uuid.uuid4().int % 10**6:06d}"
+    slot = post(api, "/jobs/sleep/runs", {"scope": scope})["slot_id"]
+
+    def has_ended() -> bool:
+        found = api.get(f"/api/v1/iterations?slot={slot}").json()["items"]
+        return bool(found) and found[0]["ended_at"] is not None
+
+    for _ in range(100):
+        if has_ended():
+            break
+        page.wait_for_timeout(100)
+    assert has_ended()
+    row = page.get_by_test_id("iterations").get_by_role("row").filter(has_text=scope)
+    expect(row).to_have_count(0)
+    tab.context.set_offline(False)
+    expect(connection).to_contain_text("Live", timeout=15_000)
+    expect(row).to_have_count(1)
+    assert was_not_reloaded(page)
+    assert unexpected(tab, AWAY) == []
+
+
+def test_a_subscription_shows_its_timeline_and_follows_what_others_do(
+    stack, tab: Tab, api: APIRequestContext, subscription: dict[str, Any]
+):
+    page = tab.page
+    sign_in(page, stack, "/subscriptions")
+    expect(page.get_by_test_id("subscriptions")).to_contain_text(subscription["id"])
+    page.goto(f"{stack.url}/subscriptions/{subscription['id']}")
+    timeline = page.get_by_test_id("timeline")
+    expect(timeline).to_contain_text("subscription · created", timeout=15_000)
+    expect(page.get_by_role("heading", name=subscription["external_id"])).to_be_visible()
+    expect(page.get_by_test_id("connection")).to_contain_text("Live")
+    remember_page(page)
+    post(api, f"/subscriptions/{subscription['id']}/pause", {})
+    expect(page.get_by_text("paused", exact=True).first).to_be_visible(timeout=15_000)
+    expect(timeline).to_contain_text("subscription · paused")
+    # And what the operator does here.
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible(timeout=15_000)
+    expect(timeline).to_contain_text("subscription · resumed")
+    assert was_not_reloaded(page)
+    assert unexpected(tab) == []
+
+
+def test_a_reload_stays_signed_in_and_signing_out_ends_it(stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack)
+    stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert "ey" not in stored, "a token was stored"
+    page.reload()
+    expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=15_000)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Email")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Email")).to_be_visible()
+    assert unexpected(tab) == []
+
+
+def test_the_keyboard_moves_between_screens_and_explains_itself(stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack)
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    expect(page).to_have_url(re.compile("/subscriptions"))
+    expect(page.get_by_label("Customer")).to_be_visible()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Customer")).to_be_focused()
+    page.get_by_label("Customer").blur()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Go to the overview")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    assert unexpected(tab) == []
+
+
+def test_a_narrow_screen_has_its_navigation_at_the_bottom_and_does_not_scroll_sideways(stack, tab: Tab):
+    page = tab.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    sign_in(page, stack)
+    box = page.get_by_role("navigation", name="Main").bounding_box()
+    assert box is not None
+    assert box["y"] > 700
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert unexpected(tab) == []
