@@ -17,7 +17,6 @@ _SPEAKS: Final = {
     "past_due": frozenset({"past_due"}),
     "expired": frozenset({"expired"}),
 }
-_OF_THIS_END: Final = frozenset({"trial_ending", "period_ending", "past_due", "expired"})
 _GOES_ON: Final = frozenset({"trialing", "active"})
 
 
@@ -26,6 +25,7 @@ class Standing:
     """What stands when a notice's turn comes. `current_ref` names the current period's end."""
 
     kind: str
+    stage: str
     ref: str
     current_ref: str
     status: str
@@ -40,7 +40,9 @@ def skip_reason(standing: Standing) -> str | None:
     """Why it must not be sent any more, or None."""
     if standing.not_after is not None and standing.now >= standing.not_after:
         return "stale"
-    moved_on = standing.kind in _OF_THIS_END and standing.ref != standing.current_ref
+    # Stages and expiries are about one end of one period; other kinds about a payment or an invoice.
+    about_an_end = standing.stage != "" or standing.kind == "expired"
+    moved_on = about_an_end and standing.ref != standing.current_ref
     if moved_on or (standing.kind == "trial_ending" and standing.paid_periods):
         return "renewed"
     speaks_in = _SPEAKS.get(standing.kind)

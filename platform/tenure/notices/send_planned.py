@@ -61,7 +61,7 @@ _CLAIM: Final = text(f"""
         SELECT id FROM notice WHERE {_DUE} AND channel = ANY(:channels)
         ORDER BY priority, next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
     )
-    SELECT n.*, s.status, s.plan_snapshot, s.period_end, s.grace_until, s.cancel_at_period_end,
+    SELECT n.*, s.status, s.plan_snapshot, s.period_end, s.grace_until, s.cancel_at_period_end, s.is_trial,
            s.paid_periods, c.id AS customer_id, c.timezone, tenure_now() AS now,
            CASE s.end_moves WHEN 0 THEN s.period_no::text
                             ELSE s.period_no || '.' || s.end_moves END AS current_ref,
@@ -176,6 +176,7 @@ def _send_one(crew: Crew, senders: Mapping[str, Sender], health: _Health) -> boo
 def _standing(row: Row[Any]) -> Standing:
     return Standing(
         kind=row.kind,
+        stage=row.stage,
         ref=row.ref,
         current_ref=row.current_ref,
         status=row.status,
@@ -194,6 +195,7 @@ def _message(row: Row[Any]) -> Message:
         timezone=row.timezone,
         period_end=row.period_end,
         grace_until=row.grace_until,
+        is_trial=row.is_trial,
         cancel_at_period_end=row.cancel_at_period_end,
         data=row.data,
     )

@@ -9,7 +9,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from tenure.kit.money import Money
-from tenure.kit.times import parse_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,7 @@ class Subject:
     timezone: str
     period_end: datetime | None
     grace_until: datetime | None
+    is_trial: bool
     cancel_at_period_end: bool
     data: Mapping[str, Any]
 
@@ -71,10 +71,12 @@ def _period_ending(about: Subject) -> Text:
             f"As you asked, your subscription to {about.name} ends on {about.at(about.period_end)} "
             f"and is not renewed.",
         )
+    number = about.data.get("number")
+    invoice = f"\n\nThe invoice {number} is open for it." if number else ""
     return Text(
         f"{about.name}: your period ends soon",
         f"Your paid period of {about.name} ends on {about.at(about.period_end)}.\n\n"
-        f"To go on without a break, pay {about.price} before then.",
+        f"To go on without a break, pay {about.price} before then.{invoice}",
     )
 
 
@@ -95,23 +97,36 @@ def _expired(about: Subject) -> Text:
 
 
 def _payment_confirmed(about: Subject) -> Text:
-    amount = about.data.get("amount")
+    amount = _amount(about)
     thanks = f"We have received your payment of {amount}." if amount else "We have received your payment."
-    told = about.data.get("period_end")
-    end = parse_moment(told, field="period_end") if told else about.period_end
-    until = f"\n\nIt is paid until {about.at(end)}." if end else ""
+    # Paid in the trial, the paid period begins when the trial ends.
+    until = "" if about.is_trial else f"\n\nIt is paid until {about.at(about.period_end)}."
     return Text(
         f"{about.name}: your payment has arrived", f"{thanks} Thank you.\n\nPlan: {about.name}{until}"
     )
 
 
 def _payment_problem(about: Subject) -> Text:
-    problem = about.data.get("problem") or "It could not be matched to what was asked for."
+    amount = _amount(about)
+    what = f"your payment of {amount}" if amount else "a payment"
+    why = _PROBLEMS.get(str(about.data.get("exception")), "It could not be matched to what was asked for.")
     return Text(
         f"{about.name}: a problem with your payment",
-        f"There is a problem with a payment for {about.name}.\n\n{problem}\n\n"
-        f"Nothing is lost: we look at it.",
+        f"There is a problem with {what} for {about.name}.\n\n{why} Nothing is lost: we look at it.",
     )
+
+
+_PROBLEMS: Final = {
+    "underpaid": "It is less than what was asked for: please pay the rest.",
+    "late": "It came after the invoice had ended.",
+}
+
+
+def _amount(about: Subject) -> str | None:
+    amount = about.data.get("amount")
+    if not isinstance(amount, Mapping):
+        return None
+    return str(Money(int(amount["amount_minor"]), str(amount["currency"])))
 
 
 _TEMPLATES: Final = {
