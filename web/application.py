@@ -18,7 +18,7 @@ from tenure.kit.db import Database, StatementDoor
 from tenure.kit.logging import get_logger, mask_in_logs
 from tenure.kit.valkey import connect
 from tenure.settings import Settings
-from web import docs, envelope, pages, probes, problem, route
+from web import docs, envelope, flower, pages, probes, problem, route
 from web import services as services_module
 from web.limits import Gate
 from web.live import endpoint
@@ -90,5 +90,6 @@ def _install_edges(app: Application, made: Services) -> None:
     if is_gevent():
         made.hub = Hub(made)  # only a loop can own sockets; elsewhere /ws answers 503
     endpoint.install(app, made)
+    flower.install(app, made)
     probes.install(app, made)
     pages.install(app)
