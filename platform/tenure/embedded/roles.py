@@ -58,7 +58,7 @@ class RoleSpec:
     hard_stop: signal.Signals = signal.SIGKILL
     prepare: Callable[[], object] | None = None
     account: Account | None = None
-    ready_within_s: float = 60.0
+    ready_within_s: float = 120.0  # on a machine that does much else
     inherited_sockets: Sequence[int] = ()
 
 
