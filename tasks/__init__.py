@@ -3,7 +3,7 @@
 `celery -A tasks worker|beat|flower` find the app here.
 """
 
-from tasks import alerting, canary, notices, payments, provisioning, signals, sleep, subscriptions
+from tasks import alerting, canary, notices, payments, provisioning, signals, sleep, subscriptions, webhooks
 from tasks.app import app
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "signals",
     "sleep",
     "subscriptions",
+    "webhooks",
 ]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from tenure.kit.db import Database
 from tenure.kit.http import HttpDoor
+from tenure.kit.sealing import Sealer
 from tenure.notices.ports import Sender
 from tenure.payments.ports import ChainReader
 from tenure.providers.chain.evm import EvmChain
+from tenure.providers.notify import webhook
 from tenure.providers.notify.email import EmailSender
 from tenure.providers.notify.telegram import TelegramSender
 from tenure.providers.provisioner import HttpProvisioner
 from tenure.provisioning.ports import Provisioner
 from tenure.settings import Settings
 from tenure.subscriptions.sight import Patience
+from tenure.webhooks.ports import Post
+from tenure.webhooks.secret import sealer_of
 
 
 @dataclass
@@ -60,6 +64,16 @@ class Deps:
     def chains(self) -> Mapping[str, ChainReader]:
         """The chains that are watched, by their names."""
         return chain_readers(self.settings, self.door)
+
+    @cached_property
+    def post_webhook(self) -> Post:
+        """The way to webhook endpoints."""
+        return partial(webhook.post, self.guarded_door)
+
+    @cached_property
+    def webhook_sealer(self) -> Sealer:
+        """What opens the secrets of webhook endpoints."""
+        return sealer_of(self.settings)
 
     @property
     def patience(self) -> Patience:
