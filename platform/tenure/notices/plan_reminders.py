@@ -59,10 +59,11 @@ _PLAN: Final = """
                                 WHEN 'telegram' THEN c.telegram_chat_id IS NOT NULL ELSE true END
         ON CONFLICT ON CONSTRAINT uq_notice_once DO NOTHING
         RETURNING state
+    ), next AS (
+        SELECT id, min(at) FILTER (WHERE at > tenure_now() AND speaks) AS at FROM stage GROUP BY id
     ), looked AS (
-        UPDATE subscription s
-        SET remind_at = (SELECT min(g.at) FROM stage g WHERE g.id = s.id AND g.at > tenure_now() AND g.speaks)
-        FROM claimed c WHERE s.id = c.id
+        UPDATE subscription s SET remind_at = n.at
+        FROM claimed c LEFT JOIN next n ON n.id = c.id WHERE s.id = c.id
         RETURNING s.id
     )
     SELECT (SELECT count(*) FROM looked) AS looked,
