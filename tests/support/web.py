@@ -77,7 +77,7 @@ class Web:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request. Paths without a leading prefix of their own are below /api/v1."""
-        own = ("/api/", "/hooks", "/livez", "/readyz", "/metrics", "/flower", "/pay", "/assets")
+        own = ("/api/", "/hooks", "/livez", "/readyz", "/metrics", "/flower", "/pay/", "/assets")
         full = path if path in {"/", "/ws"} or path.startswith(own) else f"/api/v1{path}"
         sent = dict(headers or {})
         if role is not None:

@@ -128,9 +128,10 @@ class BoundedSocket(_Bounded, socket.socket):
         self._before_read()
         return super().recv_into(*args)
 
-    def send(self, *args: Any) -> int:
+    def send(self, *args: Any, **named: Any) -> int:
+        # gevent's own sendall calls this with a keyword.
         self._before_write()
-        return super().send(*args)
+        return super().send(*args, **named)
 
     def sendall(self, *args: Any) -> None:
         self._before_write()
@@ -148,9 +149,10 @@ class _BoundedTLSSocket(_Bounded, ssl.SSLSocket):
         self._before_read()
         return super().recv_into(*args)
 
-    def send(self, *args: Any) -> int:
+    def send(self, *args: Any, **named: Any) -> int:
+        # gevent's own sendall calls this with a keyword.
         self._before_write()
-        return super().send(*args)
+        return super().send(*args, **named)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:

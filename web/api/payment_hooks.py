@@ -1,0 +1,38 @@
+"""Webhooks of payment providers: proved, stored, answered. What they mean is worked out by the watcher."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flask import request
+
+from tenure.kit import clock
+from tenure.payments.receive_webhook import store_webhook, verify_webhook
+from web.body import RawBody, parse, raw
+from web.route import Call, Routes
+
+routes = Routes("Hooks", prefix="")
+
+_LARGEST: Final = 262_144
+
+
+@routes.post(
+    "/hooks/payments/{provider}",
+    role=None,
+    body=RawBody,
+    transaction=False,
+    summary="Receive a payment provider's webhook",
+)
+def receive(call: Call, provider: str) -> dict[str, Any]:
+    body = raw(request, limit=_LARGEST)
+    webhook = verify_webhook(
+        call.services.settings,
+        provider,
+        headers=dict(request.headers.items()),
+        body=body,
+        now=clock.unix_seconds(),
+    )
+    parse(body)
+    with call.services.db.transaction() as session:
+        new = store_webhook(session, webhook)
+    return {"stored": True} if new else {"duplicate": True}
