@@ -32,7 +32,11 @@ def change_customer(
     A new time zone counts from the next period on. Raises NotFound, Invalid with every problem, and Conflict
     when the external id is taken.
     """
-    customer = session.scalars(select(Customer).where(Customer.id == customer_id).with_for_update()).first()
+    # Subscriptions before the customer, as everybody who holds a subscription and then touches its customer.
+    session.execute(_LOCK_SUBSCRIPTIONS, {"id": customer_id})
+    customer = session.scalars(
+        select(Customer).where(Customer.id == customer_id).with_for_update(key_share=True)
+    ).first()
     if customer is None:
         raise NotFound(f"there is no customer {customer_id!r}")
     before = {name: getattr(customer, name) for name in _FIELDS}
@@ -56,6 +60,7 @@ def change_customer(
         raise Conflict(
             f"there is a customer with the external id {details.external_id!r}", code="exists"
         ) from None
+    # Once more: one that was started meanwhile is there now.
     ids = session.scalars(_LOCK_SUBSCRIPTIONS, {"id": customer_id}).all()
     refresh(session, list(ids), priority=Priority.ACT)
     record(

@@ -71,7 +71,8 @@ def start(session: Session, *, customer_id: str, plan_code: str, trial: bool, ac
 
 
 def _sale(session: Session, customer_id: str, plan_code: str, *, trial: bool) -> _Sale:
-    customer = session.get(Customer, customer_id)
+    # Shared, so that a change of the customer comes wholly before or wholly after this account's first state.
+    customer = session.get(Customer, customer_id, with_for_update={"read": True})
     plan = session.scalars(select(Plan).where(Plan.code == plan_code)).first()
     problems = []
     if customer is None:
