@@ -31,7 +31,7 @@ wsgi_app = "web:create_app()"
 control_socket_disable = True
 
 
-class JsonLogger(Logger):
+class JsonLogger(Logger):  # type: ignore[misc]
     """Gunicorn's own lines as JSON, like all others."""
 
     def setup(self, cfg: Any) -> None:  # noqa: ARG002 - gunicorn's signature

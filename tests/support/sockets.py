@@ -40,7 +40,7 @@ class Client:
         """The next text frame. Fails when the server closes instead."""
         opcode, data = self.socket.recv_data()
         if opcode != websocket.ABNF.OPCODE_TEXT:
-            raise AssertionError(f"closed with {data!r}; seen before: {self.seen}")
+            raise AssertionError(f"closed with {data!r}; seen before: {str(self.seen)[-500:]}")
         frame: dict[str, Any] = json.loads(data)
         self.seen.append(frame)
         return frame

@@ -36,10 +36,11 @@ class Connection:
     """A WebSocket after its handshake."""
 
     __slots__ = (
-        "address", "auth_deadline", "backlog", "backlog_since", "bucket", "bucket_at", "busy", "channels",
-        "closing_since", "dirty", "expires", "expiry_told", "gone", "hub", "id", "inbox", "last_rx", "outbox",
-        "outbox_bytes", "parser", "partial", "partial_bytes", "paused", "pinged", "principal", "reader",
-        "sock", "strikes", "violations", "writer",
+        "address", "auth_deadline", "backlog", "backlog_bytes", "backlog_since", "bucket", "bucket_at",
+        "busy", "channels", "closing_since", "cut_off", "dirty", "expires", "expiry_told", "gone",
+        "half_sent", "hub", "id", "inbox", "last_rx", "outbox", "outbox_bytes", "parser", "partial",
+        "partial_bytes", "paused", "pinged", "principal", "reader", "sock", "strikes", "violations",
+        "writer",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: _socket.socket, *, id: str, address: str) -> None:  # noqa: A002
@@ -58,8 +59,11 @@ class Connection:
         self.paused = False
         self.outbox: list[bytes] = []
         self.outbox_bytes = 0
-        self.backlog = b""
+        self.backlog: list[bytes] = []
+        self.backlog_bytes = 0
         self.backlog_since = 0.0
+        self.half_sent = False
+        self.cut_off = False
         self.dirty = False
         self.gone = False
         self.closing_since = 0.0
@@ -163,7 +167,7 @@ class Connection:
         self.outbox.append(frame)
         self.outbox_bytes += len(frame)
         if self.backlog and (
-            len(self.backlog) + self.outbox_bytes > MOST_BYTES or len(self.outbox) > MOST_FRAMES
+            self.backlog_bytes + self.outbox_bytes > MOST_BYTES or len(self.outbox) > MOST_FRAMES
         ):
             self.cut()
         elif not self.dirty:
@@ -178,27 +182,29 @@ class Connection:
         self.inbox.clear()
 
     def cut(self) -> None:
-        """End a reader that is too slow, without waiting for it."""
+        """End a reader that is too slow: the frame that is half sent is finished, then 4008, nothing else."""
+        if self.gone or self.closing_since:
+            return
+        self.hub.slow(self)
+        self.closing_since = clock.monotonic()
+        self.cut_off = True
+        self.inbox.clear()
         self.outbox.clear()
         self.outbox_bytes = 0
-        self.hub.stats.slow_closed += 1
-        if not self.gone:
-            # One try: a frame that was half written cannot be followed by another one.
-            self.hub.drop(self, last_words=None if self.backlog else frames.close(Close.DEAD, "slow"))
+        half = self.backlog[:1] if self.half_sent else []
+        self.backlog = [*half, frames.close(Close.DEAD, "slow")]
+        self.backlog_bytes = sum(map(len, self.backlog))
+        self._wait_writable()
 
     def flush(self) -> None:
         """Write what waits, as far as the kernel takes it."""
         self.dirty = False
         if self.gone or not (self.outbox or self.backlog):
             return
-        if self.backlog:
-            if self.writer is not None and self.writer.active:
-                return
-            data = b"".join((self.backlog, *self.outbox))
-        else:
-            data = self.outbox[0] if len(self.outbox) == 1 else b"".join(self.outbox)
-        self.outbox.clear()
-        self.outbox_bytes = 0
+        if self.backlog and self.writer is not None and self.writer.active:
+            return
+        waiting = [*self.backlog, *self.outbox] if self.backlog else self.outbox
+        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
         try:
             sent = self.sock.send(data)
         except BlockingIOError:
@@ -206,20 +212,32 @@ class Connection:
         except OSError:
             self.hub.drop(self)
             return
-        self._keep(data, sent)
-
-    def _keep(self, data: bytes, sent: int) -> None:
+        self.outbox = []
+        self.outbox_bytes = 0
         if sent == len(data):
-            if self.backlog:
-                self.backlog = b""
-                self.writer.stop()
-            return
-        if not self.backlog or sent:
+            self.backlog = []
+            self.backlog_bytes = 0
+            self.half_sent = False
+        else:
+            self._keep(waiting, sent, len(data))
+
+    def _keep(self, waiting: list[bytes], sent: int, total: int) -> None:
+        if sent or not self.backlog:
             self.backlog_since = clock.monotonic()
-        self.backlog = data[sent:]
-        if len(self.backlog) > MOST_BYTES:
+        whole = 0
+        rest = sent
+        while rest >= len(waiting[whole]):
+            rest -= len(waiting[whole])
+            whole += 1
+        self.half_sent = rest > 0 or (whole == 0 and self.half_sent)
+        self.backlog = [waiting[whole][rest:], *waiting[whole + 1 :]]
+        self.backlog_bytes = total - sent
+        if self.backlog_bytes > MOST_BYTES:
             self.cut()
-            return
+        else:
+            self._wait_writable()
+
+    def _wait_writable(self) -> None:
         if self.writer is None:
             self.writer = self.hub.loop.io(self.sock.fileno(), 2)
         if not self.writer.active:
@@ -239,5 +257,5 @@ class Connection:
         self.reader = self.writer = None
         self.outbox.clear()
         self.inbox.clear()
-        self.backlog = b""
+        self.backlog = []
         self.sock.close()

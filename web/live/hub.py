@@ -106,15 +106,10 @@ class Hub:
         if principal is not None:
             commands.admit(self, connection, principal)
 
-    def drop(self, connection: Connection, *, last_words: bytes | None = None) -> None:
+    def drop(self, connection: Connection) -> None:
         """Forget the connection and close its socket, without waiting for anything."""
         if connection.gone:
             return
-        if last_words is not None:
-            try:
-                connection.sock.send(last_words)
-            except OSError:
-                log.debug("ws.last_words_not_heard", connection=connection.id)
         self.connections.discard(connection)
         self.by_address[connection.address] -= 1
         if self.by_address[connection.address] <= 0:
@@ -149,6 +144,11 @@ class Hub:
             who = connection.principal
             if who is not None and (who.id in ended or who.session_id in ended):
                 connection.close(Close.AUTH, "revoked")
+
+    def slow(self, connection: Connection) -> None:
+        """Count a reader that is cut."""
+        self.stats.slow_closed += 1
+        log.info("ws.slow_closed", connection=connection.id, waiting_bytes=connection.backlog_bytes)
 
     def report(self, connection: Connection, error: BaseException) -> None:
         """Log a fault of ours."""
@@ -257,7 +257,8 @@ class Hub:
     def ping_connection(self, connection: Connection, now: float) -> None:
         """Heartbeat, deadlines, expiry and goodbye of one connection."""
         if connection.closing_since:
-            if now - connection.closing_since > _GOODBYE_S:
+            patience = LONGEST_WAIT_S if connection.cut_off else _GOODBYE_S
+            if now - connection.closing_since > patience:
                 self.drop(connection)
         elif connection.principal is None and now > connection.auth_deadline:
             self.stats.auth_failed += 1
