@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import APIRequestContext, Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+from tests.support.stack import ROOT, Stack, running_stack
 
 DEBIAN = "/usr/bin/chromium"
 FLAGS = (
@@ -61,19 +64,11 @@ def tab(chromium: Browser) -> Iterator[Tab]:
     context.close()
 
 
-@pytest.fixture
-def api(playwright: Playwright, stack) -> Iterator[APIRequestContext]:
-    """The HTTP API as the admin, outside the browser: it stays online when the browser does not."""
-    door = playwright.request.new_context(base_url=stack.url)
-    signed_in = door.post(
-        "/api/v1/auth/login",
-        data={"email": stack.admin_email, "password": stack.admin_password, "transport": "body"},
-    )
-    assert signed_in.ok, signed_in.text()
-    token = signed_in.json()["access_token"]
-    door.dispose()
-    admin = playwright.request.new_context(
-        base_url=stack.url, extra_http_headers={"Authorization": f"Bearer {token}"}
-    )
-    yield admin
-    admin.dispose()
+@pytest.fixture(scope="session")
+def stack(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of these tests' own. It asks for the browser first: without one nothing is started."""
+    assert (ROOT / "web/static/console/index.html").is_file(), "build the console: python3 dev.py console"
+    unlimited = {"login_per_min": 0, "run_per_min": 0, "api_per_min": 0, "ws_handshakes_per_min": 0}
+    folder = tmp_path_factory.mktemp("stack")
+    with running_stack(folder, TENURE_LIMITS=json.dumps(unlimited)) as running:
+        yield running

@@ -7,11 +7,12 @@ import uuid
 from typing import Any
 
 import pytest
-from playwright.sync_api import APIRequestContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Tab
+from tests.support.stack import Stack
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 LIVE = re.compile(r"^Live")
 # Before anybody has signed in, asking whether somebody is is answered 401; the browser notes it.
@@ -20,7 +21,7 @@ AWAY = re.compile(r"ERR_INTERNET_DISCONNECTED")
 ENDED_MS = 20_000
 
 
-def sign_in(page: Page, stack, path: str = "/") -> None:
+def sign_in(page: Page, stack: Stack, path: str = "/") -> None:
     page.goto(stack.url + path)
     expect(page.get_by_label("Email")).to_be_focused()
     page.get_by_label("Email").fill(stack.admin_email)
@@ -42,18 +43,12 @@ def unexpected(tab: Tab, *also: re.Pattern[str]) -> list[str]:
     return [text for text in tab.complaints if not any(one.search(text) for one in allowed)]
 
 
-def post(api: APIRequestContext, path: str, body: dict[str, Any]) -> Any:
-    answer = api.post(f"/api/v1{path}", data=body, headers={"Idempotency-Key": uuid.uuid4().hex})
-    assert answer.ok, f"{path}: {answer.status} {answer.text()}"
-    return answer.json()
-
-
 @pytest.fixture
-def subscription(api: APIRequestContext) -> dict[str, Any]:
+def subscription(stack: Stack) -> dict[str, Any]:
     """A trialing subscription of a customer of its own."""
     name = uuid.uuid4().hex[:12]
-    post(
-        api,
+    stack.api(
+        "POST",
         "/plans",
         {
             "code": f"plan-{name}",
@@ -67,16 +62,18 @@ def subscription(api: APIRequestContext) -> dict[str, Any]:
         },
     )
     # What a customer is called is shown as text, whatever it is.
-    customer = post(api, "/customers", {"external_id": f"<img src=x>{name}", "email": f"{name}@example.com"})
-    made: dict[str, Any] = post(
-        api,
+    customer = stack.api(
+        "POST", "/customers", {"external_id": f"<img src=x>{name}", "email": f"{name}@example.com"}
+    )
+    made: dict[str, Any] = stack.api(
+        "POST",
         "/subscriptions",
         {"customer_id": customer["id"], "plan_code": f"plan-{name}", "trial": True},
     )
     return made
 
 
-def test_a_wrong_password_is_refused_in_words_and_leaves_nothing_behind(stack, tab: Tab):
+def test_a_wrong_password_is_refused_in_words_and_leaves_nothing_behind(stack: Stack, tab: Tab):
     page = tab.page
     page.goto(stack.url)
     page.get_by_label("Email").fill(stack.admin_email)
@@ -87,7 +84,7 @@ def test_a_wrong_password_is_refused_in_words_and_leaves_nothing_behind(stack, t
     assert unexpected(tab) == []
 
 
-def test_a_run_appears_live_on_the_overview_without_a_reload(stack, tab: Tab):
+def test_a_run_appears_live_on_the_overview_without_a_reload(stack: Stack, tab: Tab):
     page = tab.page
     sign_in(page, stack)
     remember_page(page)
@@ -111,7 +108,7 @@ def test_a_run_appears_live_on_the_overview_without_a_reload(stack, tab: Tab):
     assert unexpected(tab) == []
 
 
-def test_the_timeline_draws_and_its_place_is_in_the_address(stack, tab: Tab):
+def test_the_timeline_draws_and_its_place_is_in_the_address(stack: Stack, tab: Tab):
     page = tab.page
     sign_in(page, stack)
     lanes = page.get_by_role("img", name=re.compile("Iterations of"))
@@ -131,9 +128,7 @@ def test_the_timeline_draws_and_its_place_is_in_the_address(stack, tab: Tab):
     assert unexpected(tab) == []
 
 
-def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed(
-    stack, tab: Tab, api: APIRequestContext
-):
+def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed(stack: Stack, tab: Tab):
     page = tab.page
     sign_in(page, stack, "/?view=table&job=sleep")
     remember_page(page)
@@ -143,10 +138,10 @@ def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed
     expect(connection).not_to_contain_text(LIVE)
     # It happens while nobody is listening.
     scope = f"ok:0.1{uuid.uuid4().int % 10**6:06d}"
-    slot = post(api, "/jobs/sleep/runs", {"scope": scope})["slot_id"]
+    slot = stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
 
     def has_ended() -> bool:
-        found = api.get(f"/api/v1/iterations?slot={slot}").json()["items"]
+        found = stack.api("GET", f"/iterations?slot={slot}")["items"]
         return bool(found) and found[0]["ended_at"] is not None
 
     for _ in range(100):
@@ -164,7 +159,7 @@ def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed
 
 
 def test_a_subscription_shows_its_timeline_and_follows_what_others_do(
-    stack, tab: Tab, api: APIRequestContext, subscription: dict[str, Any]
+    stack: Stack, tab: Tab, subscription: dict[str, Any]
 ):
     page = tab.page
     sign_in(page, stack, "/subscriptions")
@@ -175,7 +170,7 @@ def test_a_subscription_shows_its_timeline_and_follows_what_others_do(
     expect(page.get_by_role("heading", name=subscription["external_id"])).to_be_visible()
     expect(page.get_by_test_id("connection")).to_contain_text("Live")
     remember_page(page)
-    post(api, f"/subscriptions/{subscription['id']}/pause", {})
+    stack.api("POST", f"/subscriptions/{subscription['id']}/pause", {})
     expect(page.get_by_text("paused", exact=True).first).to_be_visible(timeout=15_000)
     expect(timeline).to_contain_text("subscription · paused")
     # And what the operator does here.
@@ -187,7 +182,7 @@ def test_a_subscription_shows_its_timeline_and_follows_what_others_do(
     assert unexpected(tab) == []
 
 
-def test_a_reload_stays_signed_in_and_signing_out_ends_it(stack, tab: Tab):
+def test_a_reload_stays_signed_in_and_signing_out_ends_it(stack: Stack, tab: Tab):
     page = tab.page
     sign_in(page, stack)
     stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
@@ -201,7 +196,7 @@ def test_a_reload_stays_signed_in_and_signing_out_ends_it(stack, tab: Tab):
     assert unexpected(tab) == []
 
 
-def test_the_keyboard_moves_between_screens_and_explains_itself(stack, tab: Tab):
+def test_the_keyboard_moves_between_screens_and_explains_itself(stack: Stack, tab: Tab):
     page = tab.page
     sign_in(page, stack)
     page.keyboard.press("g")
@@ -221,7 +216,9 @@ def test_the_keyboard_moves_between_screens_and_explains_itself(stack, tab: Tab)
     assert unexpected(tab) == []
 
 
-def test_a_narrow_screen_has_its_navigation_at_the_bottom_and_does_not_scroll_sideways(stack, tab: Tab):
+def test_a_narrow_screen_has_its_navigation_at_the_bottom_and_does_not_scroll_sideways(
+    stack: Stack, tab: Tab
+):
     page = tab.page
     page.set_viewport_size({"width": 390, "height": 844})
     sign_in(page, stack)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from flask import request
 from pydantic import AwareDatetime, Field
 
 from tasks import enqueue
@@ -13,6 +14,7 @@ from tenure.iterations import queries, queues, schedules, slots
 from tenure.iterations.catalog import catalog, job_named
 from tenure.kit.times import parse_moment, rfc3339
 from web.body import Body
+from web.idempotency import key_of
 from web.route import Call, Page, Routes
 
 routes = Routes("Jobs")
@@ -72,7 +74,9 @@ def run(call: Call, job: str, body: NewRun) -> dict[str, Any]:
     made = call.services
     chosen = job_named(made.settings, job)
     made.gate.check("run", made.settings.limits.run_per_min, call.principal.name)
-    asked = slots.request_run(call.session, chosen, scope=body.scope, user_id=call.principal.id)
+    # The key of the socket's `run`: asked for on both ways, it runs once.
+    key = key_of(request, required=False)
+    asked = slots.request_run(call.session, chosen, scope=body.scope, user_id=call.principal.id, run_key=key)
     slots.notify(call.session)
     record(
         call.session,

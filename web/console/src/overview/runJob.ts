@@ -36,8 +36,10 @@ export async function runJob(
   onWaiting: () => void,
 ): Promise<Accepted> {
   if (live.isOpen()) {
-    const answer = await Promise.race([overLive(job, scope, key), after(LIVE_PATIENCE_MS)]);
+    const asked = overLive(job, scope, key);
+    const answer = await Promise.race([asked, after(LIVE_PATIENCE_MS)]);
     if (answer !== "late") return answer;
+    // The socket may still carry it: the same key makes both ways one run.
     live.withdraw(key);
   }
   try {
