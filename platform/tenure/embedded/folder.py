@@ -12,7 +12,6 @@ The lock is the kernel's: it is free as soon as its holder is gone, however it w
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import secrets
@@ -166,11 +165,11 @@ class StackFolder:
         account = process.service_account()
         if account is None or binaries.can_enter(self.path, account):
             return self.path / "postgres"
-        name = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
-        place = _SYSTEM_STATE / name
-        place.mkdir(parents=True, exist_ok=True, mode=0o711)
-        (self.path / "postgres.path").write_text(f"{place / 'postgres'}\n", encoding="utf-8")
-        return place / "postgres"
+        pointer = self.path / "postgres.path"
+        if not pointer.exists():  # a name of its own: whoever removes this directory starts anew
+            place = _SYSTEM_STATE / secrets.token_hex(8) / "postgres"
+            pointer.write_text(f"{place}\n", encoding="utf-8")
+        return Path(pointer.read_text(encoding="utf-8").strip())
 
     def write_stack(self, document: Mapping[str, Any]) -> None:
         """Publish the running stack to commands."""
