@@ -27,7 +27,7 @@ from tenure.webhooks.traffic import Traffic
 
 _THREADS: Final = 6
 # While somebody is being called, the free threads look for new events this often.
-_LOOK_S: Final = 1.0
+_LOOK_S: Final = 0.25
 
 _WAITING: Final = text("""
     SELECT count(*) FROM (
