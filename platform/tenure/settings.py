@@ -122,40 +122,70 @@ class Limits(_Part):
 
 
 class Settings(BaseModel):
-    """Everything that can be set. Fields are the names of CONTRACT without the prefix, in lower case."""
+    """Everything that can be set: a field is the variable's name without the prefix, in lower case."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     env: Literal["development", "production"] = "development"
+    """`production` demands a key, refuses what is only for trying out, and sends no demo."""
     data_dir: Path = Path(".tenure")
+    """Where a stack keeps its data, keys and logs; how commands find it."""
     database_url: SecretStr | None = None
+    """PostgreSQL; unset means the running stack's."""
     broker_url: SecretStr | None = None
+    """Redis or Valkey for Celery; unset means the running stack's."""
     live_url: SecretStr | None = None
+    """Redis or Valkey for the live layer; unset means the broker."""
     secret_key: SecretStr | None = None
+    """Signs tokens; in development made once in the data directory."""
     allowed_origins: Names = ()
+    """Exact origins of browsers, comma separated; unset means the own one."""
     trusted_proxies: Names = ()
+    """Addresses whose X-Forwarded-* are believed, comma separated."""
     db_pool_max_size: int = Field(default=25, ge=1, le=1000)
+    """Database connections of one web process."""
     node_lease_s: float = Field(default=15, ge=1, le=600)
+    """How long a silent node counts as alive."""
     watchdog_s: float = Field(default=180, gt=0)
+    """How long a process may go without progress."""
     watchdog_grace_s: float = Field(default=60, ge=0)
+    """How long after its start nothing is asked of it."""
     drain_delay_s: float | None = Field(default=None, ge=0, le=300)
+    """How long `/readyz` says 503 before a shutdown goes on; production: 5."""
     provisioner_url: str | None = None
+    """The service whose accounts are switched; unset means off."""
     provisioner_secret: SecretStr | None = None
+    """Signs the calls to the provisioner."""
     telegram_token: SecretStr | None = None
+    """The bot's token; unset means no Telegram."""
     telegram_api_url: str = "https://api.telegram.org"
+    """Where the Bot API is."""
     telegram_webhook_secret: SecretStr | None = None
+    """What Telegram sends with its updates."""
     smtp_url: SecretStr | None = None
+    """smtp://user:password@host:port or smtps://; unset means no mail."""
     mail_from: str = "Tenure <tenure@localhost>"
+    """The sender of mails."""
     chains: Annotated[tuple[Chain, ...], BeforeValidator(_json)] = ()
+    """Chains to watch, a JSON list."""
     rates: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(_json)] = {}
+    """Price of one unit of an asset by currency, JSON."""
     payment_providers: Annotated[tuple[PaymentProvider, ...], BeforeValidator(_json)] = ()
+    """Invoice providers that tell by webhook, a JSON list."""
     allow_private_urls: Bool | None = None
+    """Whether webhook endpoints may be private; default only in development."""
     reopen_hold_s: float = Field(default=900, ge=0)
+    """After own downtime, how long expiry waits where only webhooks tell of payments."""
     blind_max_h: float = Field(default=24, gt=0)
+    """After how many hours of blindness a person is asked."""
     sentry_dsn: SecretStr | None = None
+    """Where errors are reported."""
     crash_at: str | None = None
+    """A fault point for tests."""
     jobs: Annotated[dict[str, JobOverride], BeforeValidator(_json)] = {}
+    """Changes of jobs, JSON: `{"expiry": {"every_s": 30}}`."""
     limits: Annotated[Limits, BeforeValidator(_json)] = Limits()
+    """Limits at the gate, JSON; 0 turns one off."""
 
     @field_validator("database_url")
     @classmethod

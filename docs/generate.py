@@ -1,0 +1,97 @@
+"""Write `docs/reference/` from the code: `python docs/generate.py`; `--check` only compares.
+
+A test runs the check, so the reference cannot differ from what the code does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tenure.cli.main import cli
+from tenure.iterations.catalog import catalog
+from tenure.settings import Limits, Settings
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+NOTE = "<!-- Written by docs/generate.py from the code; change the code instead. -->\n\n"
+
+
+def settings() -> str:
+    """Every setting with its default."""
+    rows = [
+        f"| `TENURE_{name.upper()}` | {_default(field)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    limits = [f"| `{name}` | {field.default} |" for name, field in Limits.model_fields.items()]
+    return (
+        f"# Settings\n\n{NOTE}"
+        "Settings are environment variables. `NAME_FILE` reads a value from a file; booleans are "
+        "`1`, `0`, `true` or `false`; a misspelt `TENURE_*` name is an error, and all problems are told at "
+        "once.\n\n| name | default | what it is |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "## Limits\n\nThe keys of `TENURE_LIMITS`; 0 turns one off.\n\n| key | default |\n|---|---|\n"
+        + "\n".join(limits)
+        + "\n"
+    )
+
+
+def _default(field: Any) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ((), {}):
+        return "unset"
+    return "see below" if isinstance(value, Limits) else f"`{value}`"
+
+
+def jobs() -> str:
+    """The catalog of jobs."""
+    rows = [
+        f"| `{job.name}` | {job.title} | {f'{job.every_s:g} s' if job.every_s else 'on request'} "
+        f"| {job.soft_s:g} s | {job.hard_s:g} s | `{job.queue}` "
+        f"| {'internal' if job.internal else 'development' if job.development_only else ''} |"
+        for job in catalog(Settings()).values()
+    ]
+    return (
+        f"# Jobs\n\n{NOTE}| job | what it does | every | soft limit | hard limit | queue | |\n"
+        "|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def commands() -> str:
+    """The help of every command."""
+    parts = [f"# Commands\n\n{NOTE}"]
+    for path, command in _all(cli, "tenure"):
+        context = click.Context(command, info_name=path, terminal_width=100, max_content_width=100)
+        parts.append(f"## `{path}`\n\n```\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def _all(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is not None:
+                yield from _all(child, f"{path} {name}")
+
+
+def main() -> int:
+    """Write or compare; 1 when something differs."""
+    stale = []
+    for name, make in (("settings", settings), ("jobs", jobs), ("commands", commands)):
+        file, text = REFERENCE / f"{name}.md", make()
+        if not file.exists() or file.read_text() != text:
+            stale.append(file.name)
+            if "--check" not in sys.argv:
+                file.write_text(text)
+    if stale and "--check" in sys.argv:
+        sys.stderr.write(f"differs from the code: {', '.join(stale)}; run `just docs`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""The whole stack as an operator starts it, for tests that speak only the public contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+_UP_S = 150
+
+
+@dataclass
+class Stack:
+    """A running stack and the ways in that the contract names."""
+
+    url: str
+    admin_email: str
+    admin_password: str
+    data_dir: Path
+    env: dict[str, str]
+    _token: str = field(default="", repr=False)
+
+    def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a `tenure` command against this stack."""
+        return subprocess.run(
+            [sys.executable, "-m", "tenure", *arguments, "--data-dir", str(self.data_dir)],
+            cwd=ROOT,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def json(self, *arguments: str, exit_code: int = 0) -> Any:
+        """The one document that a `--json` command prints."""
+        done = self.command(*arguments, "--json")
+        assert done.returncode == exit_code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    def api(self, method: str, path: str, body: Any = None, *, expect: int | None = None) -> Any:
+        """Call the API as the admin; the JSON of the answer."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v1{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Content-Type": "application/json",
+                "Idempotency-Key": uuid.uuid4().hex,
+                "Authorization": f"Bearer {self._bearer()}",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                status, raw = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, raw = error.code, error.read()
+        allowed = {expect} if expect else {200, 201, 202, 204}
+        assert status in allowed, f"{method} {path}: {status} {raw[:2000]!r}"
+        return json.loads(raw) if raw else None
+
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of this event over all roles."""
+        marks = (f'"event": "{event}"', f'"event":"{event}"')
+        return [
+            json.loads(line)
+            for file in sorted((self.data_dir / "logs").glob("*.log*"))
+            for line in file.read_text(errors="replace").splitlines()
+            if any(mark in line for mark in marks)
+        ]
+
+    def _bearer(self) -> str:
+        if not self._token:
+            created = self.json("apikey", "create", f"test-{uuid.uuid4().hex[:6]}", "--role", "admin")
+            self._token = created["key"]
+        return self._token
+
+
+@contextmanager
+def running_stack(data_dir: Path, **settings: str) -> Iterator[Stack]:
+    """`tenure up --no-demo --detach` until it prints READY; `tenure down` at the end."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")} | settings
+    up = subprocess.run(
+        [sys.executable, "-m", "tenure", "up", "--no-demo", "--detach", "--data-dir", str(data_dir)],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=_UP_S,
+        check=False,
+    )
+    try:
+        assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
+        ready = re.search(r"^READY (http://\S+)$", up.stdout, re.MULTILINE)
+        email = re.search(r"first admin\s+(\S+)", up.stdout)
+        password = re.search(r"password\s+(\S+)", up.stdout)
+        assert ready, up.stdout
+        assert email, up.stdout
+        assert password, up.stdout
+        yield Stack(ready[1], email[1], password[1], data_dir, env)
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "tenure", "down", "--data-dir", str(data_dir)],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            timeout=_UP_S,
+            check=False,
+        )
