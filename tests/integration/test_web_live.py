@@ -434,3 +434,19 @@ def test_limits_at_the_gate_answer_with_retry_after(own):
             with client(web) as it:
                 codes.append(it.next()["event"] if len(codes) < 2 else it.close_code())
         assert codes == ["hello", "hello", 4029]
+
+
+@pytest.mark.slow
+def test_a_silent_peer_is_pinged_and_then_closed_with_4008(web: Web):
+    with client(web, "viewer") as silent, client(web, "viewer") as alive:
+        # A client that answers pings stays; websocket-client answers only while somebody receives.
+        def closed() -> bool:
+            alive.socket.settimeout(0.2)
+            with contextlib.suppress(websocket.WebSocketTimeoutException):
+                alive.socket.recv_data()
+            return any(line["event"] == "ws.heartbeat_closed" for line in web.log())
+
+        until(closed, 60, what="the silent one is closed")
+        assert silent.close_code() == 4008
+        alive.socket.settimeout(10)
+        alive.ask(type="ping")

@@ -269,6 +269,7 @@ class Hub:
             connection.pinged = 0.0
         elif connection.pinged and now - connection.pinged > PONG_S:
             self.stats.heartbeat_closed += 1
+            log.info("ws.heartbeat_closed", connection=connection.id)
             connection.close(Close.DEAD, "heartbeat")
         elif not connection.pinged and now - connection.last_rx >= PING_EVERY_S:
             connection.pinged = now
