@@ -82,8 +82,19 @@ class Deps:
 
 
 def chain_readers(settings: Settings, door: HttpDoor) -> Mapping[str, ChainReader]:
-    """A reader of each chain of the settings, by name; nothing is asked yet."""
-    return {chain.name: EvmChain.from_settings(door, chain) for chain in settings.chains}
+    """A reader of each chain of the settings, by name; nothing is asked yet.
+
+    A chain's own coin cannot be received (its transfers leave no log), which must not hide its tokens.
+    """
+    return {
+        chain.name: EvmChain.from_settings(
+            door,
+            chain.model_copy(
+                update={"assets": tuple(asset for asset in chain.assets if asset.contract is not None)}
+            ),
+        )
+        for chain in settings.chains
+    }
 
 
 def build(settings: Settings, *, pool_size: int, application: str) -> Deps:

@@ -12,11 +12,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from tenure.errors import IterationOver
+from tenure.errors import Invalid, IterationOver
 from tenure.kit.http import HttpDoor
 from tenure.payments import chain_memory, look, watch
+from tenure.payments.open_invoice import Wanted
+from tenure.payments.rules import Method
 from tenure.providers.chain.evm import EvmChain
-from tenure.settings import Settings
+from tenure.settings import Asset, Settings
 from tenure.standins import devchain
 from tenure.standins.chain import ChainStandIn
 from tenure.standins.faults import Fault, FaultKind
@@ -188,6 +190,24 @@ def test_a_chain_that_fails_does_not_stop_the_others(shop):
     assert [tuple(row) for row in errors] == [("chain:dead", False), ("chain:dev", True)]
 
 
+def test_a_chains_own_coin_in_the_settings_does_not_hide_its_tokens(shop):
+    chain = shop.settings.chains[0]
+    coin = Asset(symbol="ETH", contract=None, decimals=18)
+    both = chain.model_copy(update={"assets": (coin, *chain.assets)})
+    shop.settings = shop.settings.model_copy(update={"chains": (both,)})
+    door = HttpDoor(allow_private=True)
+    shop.readers = dict(chain_readers(shop.settings, door))
+    sub = build.subscription(shop.db, status="incomplete")
+    with pytest.raises(Invalid) as refused:
+        shop.open(sub, Wanted(Method.CHAIN, chain="dev", asset="ETH"))
+    assert refused.value.errors[0].code == "unknown_asset"
+    shop.pay(shop.opened(sub))
+    shop.chain.mine(3)
+    shop.watch()
+    door.close()
+    assert shop.status(sub) == "active"
+
+
 def test_a_reorg_moves_a_payment_and_it_is_credited_once(shop):
     sub = build.subscription(shop.db, status="incomplete")
     invoice = shop.opened(sub)
@@ -310,6 +330,19 @@ def test_a_long_gap_is_caught_up_in_one_run_with_whole_polls_only(shop):
     assert cursor.next_block == cursor.head_block + 1
     rows = build.rows(shop.db, "SELECT count(*) FROM chain_block")
     assert rows[0][0] == look.RING
+
+
+def test_more_transfers_than_one_write_takes_are_read_in_whole_blocks(shop):
+    shop.watch()
+    for _ in range(3):
+        many = [{"to": RECEIVERS[0], "amount_units": n + 1} for n in range(300)]
+        shop.node._verbs()["tenure_transfer"]([{"transfers": many}])
+    with shop.db.transaction() as session:
+        memory = chain_memory.recall(session, "dev")
+    sight = look.look(shop.readers["dev"], memory, RECEIVERS, confirmations=3)
+    assert (len(sight.transfers), sight.complete) == (300, False)
+    shop.watch()
+    assert build.rows(shop.db, "SELECT count(*) FROM payment")[0][0] == 900
 
 
 def test_a_watcher_that_was_ended_between_its_calls_and_its_write_changes_nothing(shop):

@@ -15,6 +15,7 @@ from tenure.payments.ports import ChainMoved, ChainReader, Header, Transfer
 
 RING: Final = 256
 _CHUNK: Final = 2_000
+_MOST_TRANSFERS: Final = 500
 # A chain this short is a development chain: read it from its first block.
 _YOUNG: Final = 1_000
 
@@ -110,6 +111,10 @@ def _read(
 ) -> Sight:
     last = min(head.number, first + _CHUNK - 1)
     transfers = reader.transfers(first, last, addresses)
+    if len(transfers) > _MOST_TRANSFERS:
+        # Whole blocks, and no more of them than can be written well within a job's time.
+        last = max(first, transfers[_MOST_TRANSFERS].block_number - 1)
+        transfers = tuple(one for one in transfers if one.block_number <= last)
     kept = range(max(first, last - RING + 1), last + 1)
     found = reader.headers({*kept, *(one.block_number for one in transfers)})
     headers = [found[number] for number in kept if number in found]

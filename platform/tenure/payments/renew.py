@@ -168,11 +168,11 @@ def pay_from_balance(session: Session, invoice_id: str, *, iteration_id: str | N
 
 
 def _announce(session: Session, invoice_id: str, iteration_id: str) -> None:
-    _, invoice = invoice_row.lock(session, invoice_id)
+    subscription, invoice = invoice_row.lock(session, invoice_id)
     announce(
         session,
-        subscription_id=invoice.subscription_id,
-        kind=Kind.PERIOD_ENDING,
+        subscription_id=subscription.id,
+        kind=Kind.TRIAL_ENDING if subscription.state.is_trial else Kind.PERIOD_ENDING,
         ref=invoice_id,
         data={**_about(invoice), "renewal": True},
         iteration_id=iteration_id,
