@@ -1,19 +1,21 @@
 import { type QueryClient, useQuery } from "@tanstack/react-query";
 import { api } from "@/app/services";
 import type { Page } from "@/http/api";
-import type { Iteration, Job, Slot } from "@/http/model";
+import { type Iteration, type Job, OUTCOMES, type Slot } from "@/http/model";
 import { mergeIteration, readIteration, readJob } from "@/http/read";
 import { RANGE_MS, type Range } from "./search";
 
 const PAGE = 200;
 const PAGES = 3;
 const SKIPS = 200;
+const KEPT = 2_000;
 
 export interface Lane {
   /** Newest first. */
   items: readonly Iteration[];
-  /** Start of the oldest one loaded when older ones of the range were left out, else null. */
+  /** Before this moment only trouble was loaded; null when everything of the range was. */
   cutAt: number | null;
+  range: Range;
 }
 
 export const laneKey = (job: string, range: Range) => ["iterations", "lane", job, range] as const;
@@ -33,7 +35,10 @@ export function useJobs() {
 
 const sinceOf = (range: Range): string => new Date(Date.now() - RANGE_MS[range]).toISOString();
 
-/** The newest iterations of one job in the range: at most three pages, and it says when that is not all. */
+/**
+ * One job's iterations in the range. A job that runs every two seconds has ten thousand in six
+ * hours: beyond three pages only what did not end well is read, so that no failure is ever hidden.
+ */
 export async function fetchLane(job: string, range: Range, signal: AbortSignal): Promise<Lane> {
   const items: Iteration[] = [];
   let cursor: string | null = null;
@@ -48,7 +53,26 @@ export async function fetchLane(job: string, range: Range, signal: AbortSignal):
     if (cursor === null) break;
   }
   const oldest = items.at(-1);
-  return { items, cutAt: cursor === null || !oldest ? null : Date.parse(oldest.started_at) };
+  if (cursor === null || oldest === undefined) return { items, cutAt: null, range };
+  const cutAt = Date.parse(oldest.started_at);
+  const older = (await fetchTrouble(job, range, signal)).filter(
+    (one) => Date.parse(one.started_at) < cutAt,
+  );
+  return { items: [...items, ...older], cutAt, range };
+}
+
+async function fetchTrouble(job: string, range: Range, signal: AbortSignal): Promise<Iteration[]> {
+  const since = sinceOf(range);
+  const pages = await Promise.all(
+    OUTCOMES.filter((outcome) => outcome !== "ok").map((outcome) =>
+      api.get<Page<unknown>>("/api/v1/iterations", { job, outcome, since, limit: PAGE }, signal),
+    ),
+  );
+  return pages
+    .flatMap((page) => page.items)
+    .map((row) => readIteration(row))
+    .filter((one) => one !== null)
+    .sort((a, b) => Date.parse(b.started_at) - Date.parse(a.started_at));
 }
 
 export async function fetchSkips(range: Range, signal: AbortSignal): Promise<Slot[]> {
@@ -58,10 +82,20 @@ export async function fetchSkips(range: Range, signal: AbortSignal): Promise<Slo
 
 export function upsert(lane: Lane, next: Iteration): Lane {
   const at = lane.items.findIndex((one) => one.id === next.id);
-  if (at === -1) return { ...lane, items: [next, ...lane.items].slice(0, PAGE * PAGES * 2) };
+  if (at === -1) return { ...lane, items: pruned([next, ...lane.items], lane.range) };
   const items = lane.items.slice();
   items[at] = mergeIteration(items[at], next);
   return { ...lane, items };
+}
+
+/** A tab that stays open forgets what has left the range. */
+function pruned(items: readonly Iteration[], range: Range): readonly Iteration[] {
+  if (items.length < KEPT) return items;
+  const since = Date.now() - RANGE_MS[range];
+  return items.filter(
+    (one, index) =>
+      Date.parse(one.started_at) > since && (index < KEPT / 2 || one.outcome !== "ok"),
+  );
 }
 
 /** Writes a live iteration into every lane and panel that shows its job. */

@@ -3,7 +3,7 @@ import styles from "./Timeline.module.css";
 
 const ORDER: Shown[] = ["ok", "running", "failed", "timed_out", "killed", "lost", "canceled"];
 
-export function Legend() {
+export function Legend({ cut }: { cut: boolean }) {
   return (
     <ul className={styles.legend} aria-label="Legend">
       {ORDER.map((shown) => (
@@ -17,6 +17,11 @@ export function Legend() {
       <li>
         <span className={`${styles.swatch} ${styles.sw_limit}`} /> hard limit
       </li>
+      {cut && (
+        <li>
+          <span className={`${styles.swatch} ${styles.sw_cut}`} /> only trouble is drawn here
+        </li>
+      )}
     </ul>
   );
 }

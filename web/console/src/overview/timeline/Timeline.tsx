@@ -131,7 +131,7 @@ export function Timeline({ lanes, skips, rangeMs, selected, onSelect, onJob }: T
           )}
         </div>
       </div>
-      <Legend />
+      <Legend cut={painted.lanes.some((lane) => lane.cutX !== null && lane.cutX > 0)} />
     </>
   );
 }
