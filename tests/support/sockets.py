@@ -28,7 +28,8 @@ class Client:
     def close(self) -> None:
         """Say goodbye if the server still listens, and close."""
         self.socket.close(timeout=1)
-        self._raw.close()
+        if self._raw is not None:
+            self._raw.close()
 
     def send(self, **frame: Any) -> None:
         self.socket.send(json.dumps(frame))

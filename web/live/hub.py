@@ -210,7 +210,7 @@ class Hub:
     def _serve_one(self, connection: Connection) -> None:
         if not connection.inbox or connection.gone or connection.closing_since:
             return
-        text = connection.inbox.popleft()
+        text = connection.inbox.pop(0)
         if connection.paused and len(connection.inbox) < INBOX // 2:
             connection.resume_reading()
         try:

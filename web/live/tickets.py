@@ -9,6 +9,7 @@ from typing import Final
 
 import redis
 
+from tenure.accounts.authenticate import confirm
 from tenure.accounts.principal import Principal, Role
 from tenure.errors import Unauthenticated, Unavailable
 from tenure.kit.logging import get_logger
@@ -38,7 +39,7 @@ def make_ticket(made: Services, who: Principal) -> str:
 
 
 def use_ticket(made: Services, ticket: str) -> Principal:
-    """The principal of a ticket, which is used up. Raises Unauthenticated, Unavailable."""
+    """The principal of a ticket, which is used up by this. Raises Unauthenticated, Unavailable."""
     try:
         stored = made.live.getdel(_key(ticket))
     except redis.RedisError as error:
@@ -46,7 +47,7 @@ def use_ticket(made: Services, ticket: str) -> Principal:
     if stored is None:
         raise Unauthenticated("the ticket is not valid any more", code="bad_ticket")
     values = json.loads(str(stored))
-    return Principal(**{**values, "role": Role(values["role"])})
+    return confirm(made.db, Principal(**{**values, "role": Role(values["role"])}))
 
 
 def tell_revoked(made: Services, *subjects: str) -> None:

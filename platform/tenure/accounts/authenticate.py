@@ -6,6 +6,7 @@ take effect at once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import text
@@ -28,6 +29,14 @@ _SESSION: Final = text("""
     WHERE s.id = :session_id AND u.id = :user_id AND s.revoked_at IS NULL
       AND s.expires_at > clock_timestamp() AND u.disabled_at IS NULL
 """)
+_CURRENT: Final = {
+    "key": text("SELECT role FROM api_key WHERE id = :id AND revoked_at IS NULL"),
+    "user": text("""
+        SELECT u.role FROM session s JOIN app_user u ON u.id = s.user_id
+        WHERE s.id = :session_id AND u.id = :id AND s.revoked_at IS NULL
+          AND s.expires_at > clock_timestamp() AND u.disabled_at IS NULL
+    """),
+}
 _COOKIE: Final = text("""
     SELECT u.id, u.email, u.role, extract(epoch FROM s.expires_at)::bigint AS expires_at
     FROM session s JOIN app_user u ON u.id = s.user_id
@@ -61,6 +70,16 @@ def authenticate_cookie(db: Database, tokens: Tokens, refresh_token: str) -> Pri
     if row is None:
         raise Unauthenticated("the session is over: sign in again", code="session_over")
     return Principal("user", row["id"], Role(row["role"]), row["email"], session_id, row["expires_at"])
+
+
+def confirm(db: Database, principal: Principal) -> Principal:
+    """The same principal as the record has it now. Raises Unauthenticated when it has ended meanwhile."""
+    with db.transaction() as session:
+        values = {"id": principal.id, "session_id": principal.session_id}
+        row = session.execute(_CURRENT[principal.kind], values).mappings().first()
+    if row is None:
+        raise Unauthenticated("the session is over: sign in again", code="session_over")
+    return replace(principal, role=Role(row["role"]))
 
 
 def _by_key(session: Session, key: str) -> Principal:
