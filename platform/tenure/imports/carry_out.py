@@ -127,13 +127,18 @@ _CHANGE_SUBSCRIPTIONS: Final = text(f"""
         remind_at = n.remind_at, version = s.version + 1, updated_at = clock_timestamp()
     FROM new n WHERE n.id = s.id
 """)
-_TO_REFRESH: Final = text("""
+# Subscriptions that stood before, of customers of whom anything changed: noted before others are added.
+_NOTE_KNOWN: Final = (
+    text("""
+    CREATE TEMPORARY TABLE import_known (id text COLLATE "C" PRIMARY KEY) ON COMMIT DROP
+    """),
+    text("""
+    INSERT INTO import_known
     SELECT s.id FROM subscription s
     WHERE s.customer_id IN (SELECT customer_id FROM import_row WHERE clean AND change <> 'unchanged')
-      AND s.id NOT IN (SELECT subscription_id FROM import_row WHERE clean AND change = 'created')
-      AND s.id > :after
-    ORDER BY s.id LIMIT :chunk
-""")
+    """),
+)
+_KNOWN: Final = text("SELECT id FROM import_known WHERE id > :after ORDER BY id LIMIT :chunk")
 _ASSUME_PROVISIONED: Final = text("""
     UPDATE provisioning p
     SET applied_generation = desired_generation, state = 'in_sync', attempts = 0, last_error = NULL,
@@ -185,6 +190,8 @@ def carry_out(session: Session, *, created: int, updated: int, assume_provisione
     session.execute(_KNOW_CUSTOMERS)
     session.execute(_CHANGE_CUSTOMERS)
     session.execute(_CHANGE_SUBSCRIPTIONS)
+    for statement in _NOTE_KNOWN:
+        session.execute(statement)
     session.execute(_NAME_SUBSCRIPTIONS)
     session.execute(_ADD_SUBSCRIPTIONS)
     session.execute(_ADD_PROVISIONING, {"assumed": assume_provisioned, "priority": int(Priority.BULK)})
@@ -202,7 +209,7 @@ def _refresh_known(session: Session) -> None:
     """Subscriptions that stood before: their accounts are told what has changed of them."""
     after = ""
     while True:
-        ids = session.scalars(_TO_REFRESH, {"after": after, "chunk": _CHUNK}).all()
+        ids = session.scalars(_KNOWN, {"after": after, "chunk": _CHUNK}).all()
         refresh(session, ids, priority=Priority.BULK)
         if len(ids) < _CHUNK:
             return
