@@ -30,7 +30,13 @@ def run_migrations(database_url: str, revision: str = "head") -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise Unavailable(f"the migration failed:\n{done.stderr.strip()}")
+        raise Unavailable(f"the migration failed: {_cause(done.stderr)}")
+
+
+def _cause(stderr: str) -> str:
+    """The driver's own sentence out of a traceback, else the last line."""
+    lines = [line.strip() for line in stderr.strip().splitlines() if line.strip()] or ["no output"]
+    return next((line for line in lines if line.startswith("psycopg.errors.")), lines[-1])
 
 
 @click.command()

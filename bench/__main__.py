@@ -1,0 +1,23 @@
+"""`python -m bench [--quick] [NAME ...]`: run the benchmarks on throw-away servers."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import iterations, relay
+from bench.machine import describe
+
+_ALL = {"iterations": iterations.main, "relay": relay.main}
+
+
+def run() -> None:
+    """Run the named benchmarks, or all."""
+    words = sys.argv[1:]
+    quick = "--quick" in words
+    names = [word for word in words if not word.startswith("--")] or list(_ALL)
+    print(describe())
+    for name in names:
+        _ALL[name](quick=quick)
+
+
+run()
