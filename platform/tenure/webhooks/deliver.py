@@ -52,14 +52,12 @@ class _NotSent:
 
 def run(run: Run, post: Post, sealer: Sealer) -> None:
     """Post what is due, or as much as there is time for."""
-    while run.has_time:
+    read, waiting = run.batch, 0
+    while read == run.batch and run.has_time:
         with run.transaction() as session:
             read = fan_out(session, limit=run.batch)
             write_lapsed(session, retire_lapsed(session, WEBHOOK))
-        if read < run.batch:
-            break
-    with run.transaction() as session:
-        waiting = _waiting(session)
+            waiting = _waiting(session)
     if waiting:
         # One more than there is work for: it sees what happens while an endpoint keeps the others.
         body = partial(_deliver_all, post, sealer, Traffic())
