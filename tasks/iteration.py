@@ -21,7 +21,7 @@ from tasks import process
 from tasks.app import app
 from tasks.door import jobs
 from tasks.enqueue import TASK_PREFIX
-from tasks.request import OWNER_HEADER
+from tasks.request import OWNER_HEADER, WATCHDOG_GRACE_S
 from tenure.errors import IterationOver, TenureError, Unavailable
 from tenure.iterations import announce, ledger
 from tenure.iterations.catalog import Job
@@ -35,7 +35,6 @@ _log = get_logger("tenure.worker")
 
 Body = Callable[[Run, Deps], None]
 
-_WATCHDOG_GRACE_S: Final = 5.0
 # After this the reaper may call a run lost although its node lives: limit, watchdog, and a slow END.
 _DEADLINE_GRACE_S: Final = 20.0
 _LONGEST_MESSAGE: Final = 500
@@ -134,7 +133,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
 
     def _run_body(self, run: Run, deps: Deps, end: _End) -> None:
         began = clock.monotonic()
-        faulthandler.dump_traceback_later(self.job.hard_s + _WATCHDOG_GRACE_S, exit=True, file=_STDERR)
+        faulthandler.dump_traceback_later(self.job.hard_s + WATCHDOG_GRACE_S, exit=True, file=_STDERR)
         try:
             self.body(run, deps)
         except SoftTimeLimitExceeded:

@@ -17,6 +17,8 @@ from tenure.iterations.ledger import EndedBy, Outcome
 from tenure.kit import clock
 
 OWNER_HEADER: Final = "tenure_owner"
+# How long after the hard limit the child ends itself, should the parent not have done it.
+WATCHDOG_GRACE_S: Final = 5.0
 
 
 class AccountedRequest(Request):  # type: ignore[misc]  # Celery is untyped
@@ -48,18 +50,19 @@ class AccountedRequest(Request):  # type: ignore[misc]  # Celery is untyped
 
     def _cause(self, error: BaseException) -> tuple[Outcome, str]:
         error = getattr(error, "exc", error)
-        if isinstance(error, TimeLimitExceeded) or self._past_hard_limit():
-            # Past the limit, the child's own watchdog may have been quicker than ours.
+        if isinstance(error, TimeLimitExceeded) or self._past_watchdog():
+            # Where the parent could not enforce the limit in time, the child's own watchdog did.
             return Outcome.TIMED_OUT, "TimeLimitExceeded"
         if isinstance(error, Terminated):
             return Outcome.CANCELED, "Terminated"
         return Outcome.KILLED, "WorkerLostError"
 
-    def _past_hard_limit(self) -> bool:
+    def _past_watchdog(self) -> bool:
+        # Not the hard limit itself: a death may be noticed up to five seconds after it happened.
         hard_s = self.time_limits[0] or self.task.time_limit
         if self._accepted_at is None or hard_s is None:
             return False
-        return bool(clock.monotonic() - self._accepted_at >= hard_s)
+        return bool(clock.monotonic() - self._accepted_at >= hard_s + WATCHDOG_GRACE_S)
 
     def _end(self, outcome: Outcome, error_type: str) -> None:
         process.parent().end(self._owner, outcome, EndedBy.PARENT, error_type)

@@ -244,11 +244,11 @@ def test_a_run_on_request_ends_once_with_its_outcome(
 
 
 def test_a_skipped_run_prints_its_slot_and_exits_1(stack: Stack) -> None:
-    first = stack.json("run", "sleep", "--scope", "ok:1.5")
+    first = stack.json("run", "sleep", "--scope", "ok:3.5")
     wait_until(
         lambda: stack.api("GET", f"/slots/{first['id']}")["state"] == "started", within=10, what="started"
     )
-    skipped = stack.json("run", "sleep", "--scope", "ok:1.5", "--wait", "20", exit_code=1)
+    skipped = stack.json("run", "sleep", "--scope", "ok:3.5", "--wait", "20", exit_code=1)
     assert (skipped["state"], skipped["reason"]) == ("skipped", "overlap")
 
 
