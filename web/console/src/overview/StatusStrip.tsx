@@ -78,15 +78,18 @@ export function StatusStrip() {
                 title={workers.data.map((worker) => worker.name).join("\n")}
               />
             )}
-            {Object.entries(parts).map(([name, part]) => (
-              <Cell
-                key={name}
-                name={name}
-                tone={TONES[part.status] ?? "bad"}
-                word={part.status}
-                title={part.detail ?? undefined}
-              />
-            ))}
+            {Object.entries(parts)
+              // The count of workers says more.
+              .filter(([name]) => name !== "worker" || workers.data === undefined)
+              .map(([name, part]) => (
+                <Cell
+                  key={name}
+                  name={name}
+                  tone={TONES[part.status] ?? "bad"}
+                  word={part.status}
+                  title={part.detail ?? undefined}
+                />
+              ))}
           </ul>
         )}
       </Loaded>

@@ -127,7 +127,7 @@ function When({ iso }: { iso: string | null }) {
   if (iso === null) return <>–</>;
   return (
     <span title={utc(iso)}>
-      {moment(iso)} <span className="muted">{relative(iso, now)}</span>
+      {moment(iso)} <span className="muted nowrap">{relative(iso, now)}</span>
     </span>
   );
 }

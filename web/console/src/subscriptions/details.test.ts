@@ -23,6 +23,19 @@ describe("the data of a timeline entry", () => {
       ["status", "active → paused"],
     ]);
   });
+
+  test("a change that names other fields than what stood is not a loss of these", () => {
+    const data = { before: { status: "open" }, after: { payment_id: "pay_1", period_end: null } };
+    expect(details(data)).toEqual([["payment id", "pay_1"]]);
+  });
+
+  test("money and confirmations read as such", () => {
+    const amount = { amount_minor: 999, currency: "USD" };
+    expect(details({ amount, confirmations: { seen: 3, required: 12 } })).toEqual([
+      ["amount", "$9.99"],
+      ["confirmations", "3 of 12"],
+    ]);
+  });
 });
 
 describe("what a link or this browser carries", () => {

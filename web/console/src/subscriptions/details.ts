@@ -1,14 +1,28 @@
 /** The data of a timeline entry as short pairs of words. Whatever a provider wrote stays plain text. */
 import { moment } from "@/ui/time";
+import { money } from "./look";
 
 const INSTANT = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/;
 const LONGEST = 160;
 
 export type Pair = [name: string, value: string];
 
+function asMoney(value: unknown): string | null {
+  const { amount_minor: minor, currency } = fields(value);
+  if (typeof minor !== "number" || typeof currency !== "string") return null;
+  return money({ amount_minor: minor, currency });
+}
+
+function asProgress(value: unknown): string | null {
+  const { seen, required } = fields(value);
+  return typeof seen === "number" && typeof required === "number" ? `${seen} of ${required}` : null;
+}
+
 function plain(value: unknown): string {
   if (value === true) return "yes";
   if (value === false) return "no";
+  const known = asMoney(value) ?? asProgress(value);
+  if (known !== null) return known;
   const text = typeof value === "object" ? JSON.stringify(value) : String(value);
   if (INSTANT.test(text) && !Number.isNaN(Date.parse(text))) return moment(text);
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
@@ -21,6 +35,9 @@ const HIDDEN: ReadonlySet<string> = new Set([
   "customer_id",
   "external_id",
   "notice_id",
+  "invoice_id",
+  "provider_ref",
+  "applied_minor",
   "ref",
   "version",
   "period_no",
@@ -32,7 +49,10 @@ const HIDDEN: ReadonlySet<string> = new Set([
 const isQuiet = (name: string, value: unknown): boolean =>
   HIDDEN.has(name) ||
   (value === false && name !== "entitled") ||
-  (name === "attempts" && Number(value) < 2);
+  (name === "attempts" && Number(value) < 2) ||
+  (name === "exception" && value === "none") ||
+  (name === "to_balance_minor" && value === 0) ||
+  (name === "confirmations" && fields(value).required === 0);
 
 const isEmpty = (value: unknown): boolean =>
   value === null ||
@@ -48,8 +68,9 @@ const fields = (value: unknown): Record<string, unknown> =>
 /** What an operator changed: only the fields that differ, as `before → after`. */
 function changes(before: unknown, after: unknown): Pair[] {
   const [was, is] = [fields(before), fields(after)];
-  return Object.keys({ ...was, ...is })
+  return Object.keys(is)
     .filter((name) => !isQuiet(name, name in was ? undefined : is[name]))
+    .filter((name) => !(isEmpty(is[name]) && isEmpty(was[name])))
     .filter((name) => JSON.stringify(was[name]) !== JSON.stringify(is[name]))
     .map((name) => [
       name,
