@@ -50,12 +50,13 @@ fix:
 kill *arguments:
     "{{ python }}" -m pytest -m kill "$@"
 
-# The console's types, style and tests
+# The console's types, style, tests and size
 [group('check')]
 [working-directory('web/console')]
 console-check:
     PATH="{{ shims }}:$PATH" "{{ npm }}" run --silent check
     PATH="{{ shims }}:$PATH" "{{ npm }}" run --silent test
+    PATH="{{ shims }}:$PATH" "{{ npm }}" run --silent size
 
 # Build the console (dev.py does it when its sources changed)
 [group('build')]
