@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -84,7 +82,7 @@ class _Served:
 
     def _boot(self, supervisor: Supervisor, settings: Settings) -> None:
         demo = not settings.is_production if self._options.demo is None else self._options.demo
-        additions = self._demo_world(settings) if demo else stacks.Additions()
+        additions = _demo_world(settings, self._view) if demo else stacks.Additions()
         plan = stacks.build(
             settings,
             self._folder,
@@ -103,17 +101,16 @@ class _Served:
         urls: dict[str, str] = plan.document["urls"]
         self._view.ready(Ready(plan.url, urls, str(self._folder.logs), login))
 
-    def _demo_world(self, settings: Settings) -> stacks.Additions:
-        if importlib.util.find_spec("tenure.demo.stack") is None:
-            self._view.note("this build has no demo world; starting without")
-            return stacks.Additions()
-        world: stacks.Additions = importlib.import_module("tenure.demo.stack").additions(settings)
-        return world
-
     def _report(self, roles: Sequence[RoleStatus]) -> None:
         ready = self._booted and all(role.state is RoleState.READY for role in roles)
         self._folder.write_state(roles, ready=ready)
         self._view.roles([role.as_dict() for role in roles])
+
+
+def _demo_world(settings: Settings, view: View) -> stacks.Additions:
+    from tenure.demo.stack import additions
+
+    return additions(settings, view.note)
 
 
 def _first_login(database_url: str) -> tuple[str, str] | None:
