@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def imported(stack: Stack, plan: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def paid(stack: Stack, outside: Outside, imported: Path) -> dict[str, Any]:
+def paid(stack: Stack, outside: Outside, imported: Path) -> Iterator[dict[str, Any]]:
     """A new customer who pays on the chain while the bulk import is still being provisioned."""
     live = Live(stack, "iterations", "subscriptions", "payments")
     customer = stack.api(
@@ -129,7 +130,8 @@ def paid(stack: Stack, outside: Outside, imported: Path) -> dict[str, Any]:
     wait_until(lambda: mails(outside, "alice@example.com", "payment_confirmed"), within=30, what="mail")
     wait_until(lambda: puts(outside, subscription["id"]), within=30, what="PUT")
     assert time.monotonic() - began < 30
-    return {"subscription": subscription["id"], "invoice": invoice["id"], "live": live}
+    yield {"subscription": subscription["id"], "invoice": invoice["id"], "live": live}
+    live.close()
 
 
 def mails(outside: Outside, to: str, kind: str | None = None) -> list[dict[str, Any]]:

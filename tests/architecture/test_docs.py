@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-RULE = re.compile(r"""(?:rule=|_RULE: Final = |RULE: Final = |_bring\(session, run, )["']([a-z_]+)["']""")
+RULE = re.compile(r"""(?:rule=|RULE: Final = |ALERT: Final = |_bring\(session, run, )["']([a-z_]+)["']""")
 
 
 def test_the_reference_is_what_the_code_says() -> None:
