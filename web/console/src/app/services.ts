@@ -1,6 +1,7 @@
 import { QueryClient } from "@tanstack/react-query";
 import { Api } from "@/http/api";
 import { isProblem } from "@/http/problem";
+import { observeClock } from "@/http/serverClock";
 import { LiveClient } from "@/live/client";
 import { browserTimers } from "@/live/timers";
 import { Session } from "@/session/session";
@@ -9,7 +10,11 @@ const COMMANDS_KEY = "tenure.waiting-commands";
 const HIDDEN_MS = 5 * 60_000;
 const SIGN_OUT = "signed-out";
 
-const fetcher: typeof fetch = (input, init) => window.fetch(input, init);
+const fetcher: typeof fetch = async (input, init) => {
+  const response = await window.fetch(input, init);
+  observeClock(response);
+  return response;
+};
 
 /** The refresh token rotates: two tabs that renew at once would look like a stolen one. */
 function alone<T>(work: () => Promise<T>): Promise<T> {

@@ -1,9 +1,12 @@
 import type { LiveEvent, Position } from "./protocol";
 
+/** `subscribed`: only what happened around the subscription may be missing; `lost`: anything may be. */
+export type ResyncReason = "subscribed" | "lost";
+
 export interface ChannelListener {
   onEvent?: (event: LiveEvent) => void;
   /** What was read over HTTP may be behind: read it again. */
-  onResync?: () => void;
+  onResync?: (reason: ResyncReason) => void;
 }
 
 export type Verdict = "deliver" | "passing" | "duplicate" | "gap" | "reset";
@@ -41,7 +44,7 @@ export class Channel {
     for (const listener of [...this.listeners]) listener.onEvent?.(event);
   }
 
-  resync(): void {
-    for (const listener of [...this.listeners]) listener.onResync?.();
+  resync(reason: ResyncReason): void {
+    for (const listener of [...this.listeners]) listener.onResync?.(reason);
   }
 }

@@ -59,7 +59,7 @@ export class Channels {
     channel.deliver(event);
     if (verdict === "reset") {
       channel.resuming = false;
-      channel.resync();
+      channel.resync("lost");
     }
   }
 
@@ -69,7 +69,7 @@ export class Channels {
     channel.resuming = false;
     if (complete) return;
     channel.position = top;
-    channel.resync();
+    channel.resync("lost");
   }
 
   /** The server itself could not fill a hole up to `to`. */
@@ -80,7 +80,7 @@ export class Channels {
     if (channel.position !== null && channel.position.offset < to) {
       channel.position = { ...channel.position, offset: to };
     }
-    channel.resync();
+    channel.resync("lost");
   }
 
   private release(channel: Channel): void {
@@ -121,7 +121,7 @@ export class Channels {
         channel.position = position(tops[channel.name]);
       }
       // What was read before this moment may miss what happened before the subscription.
-      channel.resync();
+      channel.resync("subscribed");
     }
   }
 

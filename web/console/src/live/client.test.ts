@@ -229,6 +229,7 @@ describe("channels", () => {
     const client = connected();
     const { resyncs } = follow(client, "iterations");
     expect(resyncs).toHaveBeenCalledTimes(1);
+    expect(resyncs).toHaveBeenCalledWith("subscribed");
   });
 
   test("what was missed while away arrives once and in order", () => {
@@ -253,6 +254,7 @@ describe("channels", () => {
     resyncs.mockClear();
     reconnect(client);
     expect(resyncs).toHaveBeenCalledTimes(1);
+    expect(resyncs).toHaveBeenCalledWith("lost");
     server.publish("iterations");
     expect(seen).toEqual([1, 152]);
   });

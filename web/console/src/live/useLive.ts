@@ -17,7 +17,7 @@ export function useChannel(name: string | null, listener: ChannelListener): void
     if (name === null) return;
     return live.subscribe(name, {
       onEvent: (event) => latest.current.onEvent?.(event),
-      onResync: () => latest.current.onResync?.(),
+      onResync: (reason) => latest.current.onResync?.(reason),
     });
   }, [name]);
 }

@@ -9,6 +9,7 @@ import { Empty, Panel, ProblemPanel, Skeleton } from "@/ui/Panel";
 import { duration, moment, utc } from "@/ui/time";
 import { useJobs } from "./data";
 import { LOOKS, lookOf } from "./look";
+import { withRecent } from "./recent";
 import type { OverviewSearch } from "./search";
 import styles from "./Table.module.css";
 
@@ -74,7 +75,9 @@ export function IterationTable({ filter, selected, onFilter, onSelect }: TablePr
         signal,
       );
       const items = page.items.map((row) => readIteration(row)).filter((row) => row !== null);
-      return { items, next_cursor: page.next_cursor };
+      const accepts = (row: Iteration) => matches(filter, row);
+      const { next_cursor } = page;
+      return { items: pageParam === null ? withRecent(items, accepts) : items, next_cursor };
     },
     getNextPageParam: (page) => page.next_cursor,
     placeholderData: (before) => before,

@@ -3,6 +3,8 @@ import { api } from "@/app/services";
 import type { Page } from "@/http/api";
 import { type Iteration, type Job, OUTCOMES, type Slot } from "@/http/model";
 import { mergeIteration, readIteration, readJob } from "@/http/read";
+import { serverNow } from "@/http/serverClock";
+import { withRecent } from "./recent";
 import { RANGE_MS, type Range } from "./search";
 
 const PAGE = 200;
@@ -33,7 +35,7 @@ export function useJobs() {
   });
 }
 
-const sinceOf = (range: Range): string => new Date(Date.now() - RANGE_MS[range]).toISOString();
+const sinceOf = (range: Range): string => new Date(serverNow() - RANGE_MS[range]).toISOString();
 
 /**
  * One job's iterations in the range. A job that runs every two seconds has ten thousand in six
@@ -53,12 +55,14 @@ export async function fetchLane(job: string, range: Range, signal: AbortSignal):
     if (cursor === null) break;
   }
   const oldest = items.at(-1);
-  if (cursor === null || oldest === undefined) return { items, cutAt: null, range };
+  if (cursor === null || oldest === undefined) {
+    return { items: withRecent(items, (one) => one.job === job), cutAt: null, range };
+  }
   const cutAt = Date.parse(oldest.started_at);
   const older = (await fetchTrouble(job, range, signal)).filter(
     (one) => Date.parse(one.started_at) < cutAt,
   );
-  return { items: [...items, ...older], cutAt, range };
+  return { items: withRecent([...items, ...older], (one) => one.job === job), cutAt, range };
 }
 
 async function fetchTrouble(job: string, range: Range, signal: AbortSignal): Promise<Iteration[]> {
@@ -91,7 +95,7 @@ export function upsert(lane: Lane, next: Iteration): Lane {
 /** A tab that stays open forgets what has left the range. */
 function pruned(items: readonly Iteration[], range: Range): readonly Iteration[] {
   if (items.length < KEPT) return items;
-  const since = Date.now() - RANGE_MS[range];
+  const since = serverNow() - RANGE_MS[range];
   return items.filter(
     (one, index) =>
       Date.parse(one.started_at) > since && (index < KEPT / 2 || one.outcome !== "ok"),

@@ -1,10 +1,13 @@
 import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import type { Slot } from "@/http/model";
 import { readIteration, record } from "@/http/read";
+import { serverNow } from "@/http/serverClock";
+import type { ResyncReason } from "@/live/channel";
 import type { LiveEvent } from "@/live/protocol";
 import { useChannel } from "@/live/useLive";
-import { applyIteration, applySkip } from "./data";
-import { applyToTables } from "./IterationTable";
+import { catchUp, show } from "./catchUp";
+import { applySkip } from "./data";
 
 function skippedSlot(event: LiveEvent): Slot | null {
   const raw = record(event.data);
@@ -25,23 +28,24 @@ function skippedSlot(event: LiveEvent): Slot | null {
 /** Keeps every list of iterations on the screen in step with the broad channel. */
 export function useLiveIterations(): void {
   const client = useQueryClient();
-  const reread = () => {
-    void client.invalidateQueries({ queryKey: ["iterations"] });
+  // Anything from here on may be told by the channel, or has to be caught up with.
+  const [shownAt] = useState(serverNow);
+  const reread = (reason: ResyncReason) => {
     void client.invalidateQueries({ queryKey: ["slots", "skipped"] });
+    if (reason === "lost") void client.invalidateQueries({ queryKey: ["iterations"] });
+    else void catchUp(client, shownAt);
   };
   useChannel("iterations", {
     onResync: reread,
     onEvent: (event) => {
-      if (event.type.endsWith("bulk_changed")) return reread();
+      if (event.type.endsWith("bulk_changed")) return reread("lost");
       if (event.type === "slot.skipped") {
         const slot = skippedSlot(event);
         if (slot !== null) applySkip(client, slot);
         return;
       }
       const iteration = readIteration(event.data, event);
-      if (iteration === null) return;
-      applyIteration(client, iteration);
-      applyToTables(client, iteration);
+      if (iteration !== null) show(client, iteration);
     },
   });
 }

@@ -1,6 +1,7 @@
 import { type FormEvent, useRef, useState } from "react";
 import { session } from "@/app/services";
 import { isProblem, type Problem } from "@/http/problem";
+import { serverNow } from "@/http/serverClock";
 import { Button } from "@/ui/Button";
 import { Field } from "@/ui/Dialog";
 import favicon from "@/ui/favicon.svg";
@@ -42,7 +43,7 @@ export function Login({ expired }: { expired: boolean }) {
       await session.login(String(data.get("email")).trim(), String(data.get("password")));
     } catch (error) {
       if (!isProblem(error)) throw error;
-      setFailure({ problem: error, at: Date.now() });
+      setFailure({ problem: error, at: serverNow() });
       password.current?.select();
     } finally {
       setBusy(false);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Iteration, Job } from "@/http/model";
 import { mergeIteration, readIteration } from "@/http/read";
+import { merged } from "../merged";
 import { readOverviewSearch } from "../search";
 import { barAt, barsOf, type Scale, step, ticksOf } from "./geometry";
 
@@ -91,4 +92,24 @@ describe("live events", () => {
 
 test("a link with nonsense in it opens the default overview", () => {
   expect(readOverviewSearch({ range: "9d", outcome: 7, open: "yes", iteration: "" })).toEqual({});
+});
+
+describe("an answer that was read before an event", () => {
+  const all = () => true;
+
+  test("does not undo the event", () => {
+    const rows = [iteration("a", 1_000, null)];
+    expect(merged(rows, [iteration("a", 1_000, 2_000)], all)[0]?.outcome).toBe("ok");
+  });
+
+  test("gains what began since, and nothing older", () => {
+    const rows = [iteration("b", 5_000, 6_000)];
+    const told = [iteration("a", 1_000, 2_000), iteration("c", 7_000, null)];
+    expect(merged(rows, told, all).map((one) => one.id)).toEqual(["c", "b"]);
+  });
+
+  test("loses what the filter no longer accepts", () => {
+    const open = (one: Iteration) => one.ended_at === null;
+    expect(merged([iteration("a", 1_000, null)], [iteration("a", 1_000, 2_000)], open)).toEqual([]);
+  });
 });
