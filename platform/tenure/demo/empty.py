@@ -1,4 +1,4 @@
-"""Take the demo world out again, and nothing else.
+"""Take the demo world out again, and nothing else; with it what came unasked on the stand-in's chain.
 
 The event log and the audit stay as they are: they tell what happened, and their order has no holes.
 """

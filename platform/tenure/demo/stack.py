@@ -8,6 +8,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -171,7 +172,8 @@ def _anvil(note: Callable[[str], None]) -> Path | None:
     npm = str(own) if own.exists() else shutil.which("npm")
     if npm is not None:
         note("fetching anvil, a development chain, from npm (once)")
-        found = anvil.install(cache, npm=[npm, *_NPM_OPTIONS])
+        with suppress(OSError):  # a home that cannot be written to
+            found = anvil.install(cache, npm=[npm, *_NPM_OPTIONS])
     if found is None:
         note("anvil cannot be had here: the chain is a simulated one")
     return found

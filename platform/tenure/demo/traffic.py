@@ -41,12 +41,13 @@ _VISITOR: Final = text("""
     LEFT JOIN subscription s ON s.customer_id = c.id
     WHERE c.external_id = :external_id ORDER BY s.id DESC LIMIT 1
 """)
-# The oldest that nobody has paid anything of; renewals that were opened by the job among them.
+# The oldest that nobody has paid anything of. Renewals are left alone, so that some customers run out.
 _UNPAID: Final = text(f"""
     SELECT i.id, i.subscription_id, q.address, q.amount_units FROM invoice i
     JOIN customer c ON c.id = i.customer_id
     LEFT JOIN quote q ON q.invoice_id = i.id AND q.live
-    WHERE i.status = 'open' AND i.paid_minor = 0 AND i.id <> ALL(:done) AND {CUSTOMERS}
+    WHERE i.status = 'open' AND i.origin = 'request' AND i.paid_minor = 0 AND i.id <> ALL(:done)
+      AND {CUSTOMERS}
       AND (q.id IS NOT NULL OR i.method = :by_hand)
       AND NOT EXISTS (SELECT 1 FROM payment p WHERE p.invoice_id = i.id)
     ORDER BY i.id LIMIT 1
