@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websocket
@@ -154,7 +155,7 @@ def test_a_revoked_key_closes_its_sockets(web: Web):
 
 def test_every_frame_with_rid_gets_exactly_one_answer(web: Web):
     with client(web, "operator") as it:
-        asked = {
+        asked: dict[str, tuple[dict[str, Any], str]] = {
             "1": ({"type": "ping"}, "ack"),
             "2": ({"type": "subscribe", "channels": ["iterations"]}, "ack"),
             "3": ({"type": "unsubscribe", "channels": ["iterations", "never"]}, "ack"),
@@ -195,6 +196,7 @@ def test_frames_that_break_the_protocol_close_with_their_code(web: Web):
         it.send_text("x" * 65_537)
         assert it.close_code() == 1009
     with client(web, "viewer") as it:
+        assert it.socket.sock is not None
         it.socket.sock.sendall(b"\x81\x02hi")  # a client's frame without a mask
         assert it.close_code() == 1002
 
@@ -223,7 +225,7 @@ def test_a_flood_is_throttled_and_then_closed_with_4029(web: Web):
 def test_compression_is_declined(web: Web):
     with client(web, header=["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]) as it:
         assert it.next()["event"] == "hello"
-        assert "sec-websocket-extensions" not in it.socket.getheaders()
+        assert "sec-websocket-extensions" not in (it.socket.getheaders() or {})
 
 
 def test_what_is_no_handshake_is_a_clear_error(web: Web):
@@ -429,7 +431,7 @@ def test_limits_at_the_gate_answer_with_retry_after(own):
         assert calls[0].headers["X-RateLimit-Limit"] == "8"
         assert [answer.status for answer in calls] == [200] * 8 + [429]
         assert int(calls[-1].headers["Retry-After"]) >= 1
-        codes = []
+        codes: list[int | None] = []
         for _ in range(3):
             with client(web) as it:
                 codes.append(it.next()["event"] if len(codes) < 2 else it.close_code())

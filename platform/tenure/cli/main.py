@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tenure")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
-def cli(debug: bool) -> None:  # noqa: ARG001, FBT001 - read by main(), which outlives the context
+def cli(debug: bool) -> None:
     """Tenure: subscriptions, payments, access, and proof of what ran."""
 
 
