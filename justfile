@@ -29,7 +29,7 @@ setup:
 # Everything that must be green: style, types, layers, tests, the console's checks
 [group('check')]
 test *arguments: check console-check
-    "{{ python }}" -m pytest "$@"
+    "{{ python }}" -m pytest -n 3 --dist loadfile "$@"
 
 # Style, types and layers; changes nothing
 [group('check')]

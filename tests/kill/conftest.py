@@ -1,0 +1,71 @@
+"""Workers of these tests: one for a whole file where it survives, or one for a test that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tenure.embedded.postgres import Postgres
+from tenure.embedded.valkey import Valkey
+from tenure.kit.db import Database
+from tests.support import services
+from tests.support.worker import Ledger, Process, environment, worker
+
+LIMITS = '{"sleep": {"soft_s": 3, "hard_s": 5}}'
+# Valkey databases of the shared workers, beside those of the per-test fixtures.
+_SHARED_BROKER = 6
+
+
+@pytest.fixture(scope="module")
+def shared_env(
+    postgres: Postgres,
+    template_database: str,
+    valkey_server: Valkey,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, str]]:
+    folder = tmp_path_factory.mktemp("shared")
+    broker = valkey_server.url(_SHARED_BROKER)
+    with services.fresh_database(postgres, template=template_database) as url:
+        yield environment(url, broker, folder, TENURE_JOBS=LIMITS)
+
+
+@pytest.fixture(scope="module")
+def shared_worker(shared_env: dict[str, str]) -> Iterator[Process]:
+    with worker(shared_env, Path(shared_env["TENURE_DATA_DIR"])) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def shared_ledger(shared_env: dict[str, str]) -> Iterator[Ledger]:
+    db = Database(shared_env["TENURE_DATABASE_URL"], pool_size=2, application="tenure-test")
+    yield Ledger(db, shared_env)
+    db.close()
+
+
+@pytest.fixture
+def env(database_url: str, broker_url: str, tmp_path: Path) -> dict[str, str]:
+    return environment(database_url, broker_url, tmp_path, TENURE_JOBS=LIMITS)
+
+
+@pytest.fixture
+def running(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
+    """A worker that is this test's alone."""
+    with worker(env, tmp_path) as process:
+        yield process
+
+
+@pytest.fixture
+def ledger(db: Database, env: dict[str, str]) -> Ledger:
+    return Ledger(db, env)
+
+
+def told(ledger: Ledger, iteration_id: str) -> list[str]:
+    """The types of the iteration's events, in order."""
+    with ledger.db.transaction() as session:
+        rows = session.execute(
+            text("SELECT type FROM event WHERE iteration_id = :id ORDER BY n"), {"id": iteration_id}
+        )
+        return [row.type for row in rows]

@@ -1,0 +1,68 @@
+"""Nodes that stop, freeze or die: what they had open is ended once, by whoever is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.kill.conftest import told
+from tests.support.worker import Ledger, Process, wait_until, worker
+
+pytestmark = pytest.mark.kill
+
+
+def test_a_node_that_dies_is_found_by_another_nodes_reaper(
+    running: Process, ledger: Ledger, env: dict[str, str], tmp_path: Path
+) -> None:
+    slot = ledger.run("sleep", "ok:2")
+    start = ledger.started(slot)
+    os.kill(running.pid, signal.SIGKILL)
+    running.popen.wait(5)
+    wait_until(lambda: not psutil.pid_exists(start["pid"]), within=5, what="the child died with its parent")
+    assert ledger.iterations(slot)[0]["ended_at"] is None
+    with worker(env, tmp_path, name="second"):
+        end = ledger.ended(slot, within=20)
+    assert (end["outcome"], end["ended_by"], end["error_type"]) == ("lost", "reaper", "NodeLost")
+
+
+def test_a_warm_shutdown_lets_the_run_end(running: Process, ledger: Ledger) -> None:
+    slot = ledger.run("sleep", "ok:1")
+    ledger.started(slot)
+    running.stop()
+    assert running.popen.returncode == 0
+    assert ledger.ended(slot)["outcome"] == "ok"
+
+
+def test_a_cold_shutdown_cancels_the_run(running: Process, ledger: Ledger) -> None:
+    slot = ledger.run("sleep", "ok:2")
+    ledger.started(slot)
+    running.popen.send_signal(signal.SIGQUIT)
+    running.popen.wait(20)
+    end = ledger.ended(slot)
+    assert (end["outcome"], end["error_type"]) == ("canceled", "Terminated")
+
+
+def test_a_frozen_child_that_thaws_after_its_end_writes_nothing(
+    running: Process, ledger: Ledger, env: dict[str, str], tmp_path: Path
+) -> None:
+    slot = ledger.run("sleep", "ok:2")
+    start = ledger.started(slot)
+    children = running.children()
+    for pid in (running.pid, *children):
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(
+        lambda: psutil.Process(start["pid"]).status() == psutil.STATUS_STOPPED, within=5, what="it is frozen"
+    )
+    with worker(env, tmp_path, name="second"):
+        lost = ledger.ended(slot, within=20)
+    assert (lost["outcome"], lost["ended_by"]) == ("lost", "reaper")
+    for pid in (running.pid, *children):
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(2.5)  # the thawed child ends its body and tries to write
+    assert ledger.iterations(slot) == [lost]
+    assert told(ledger, lost["id"]) == ["iteration.started", "iteration.ended"]
