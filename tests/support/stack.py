@@ -111,11 +111,13 @@ def running_stack(data_dir: Path, **settings: str) -> Iterator[Stack]:
         assert password, up.stdout
         yield Stack(ready[1], email[1], password[1], data_dir, env)
     finally:
-        subprocess.run(
+        down = subprocess.run(
             [sys.executable, "-m", "tenure", "down", "--data-dir", str(data_dir)],
             cwd=ROOT,
             env=env,
             capture_output=True,
+            text=True,
             timeout=_UP_S,
             check=False,
         )
+    assert down.returncode == 0, f"{down.stdout}\n{down.stderr}"

@@ -29,6 +29,20 @@ class Account:
     gid: int
 
 
+def _started(process: psutil.Process) -> float:
+    """When the process started, by a clock that is never set: seconds since the machine's own start.
+
+    The wall clock would not do: when it is stepped, every process seems to have started at another time, and
+    a stack would not know its own supervisor any more.
+    """
+    stat = Path(f"/proc/{process.pid}/stat")
+    if not stat.parent.exists():
+        return float(process.create_time())
+    # proc(5): field 22; the command in field 2 may hold spaces and brackets.
+    fields = stat.read_text().rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """One process for good: its pid and when it started."""
@@ -43,8 +57,8 @@ class Identity:
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            return cls(pid, process.create_time())
-        except psutil.NoSuchProcess:
+            return cls(pid, _started(process))
+        except (psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):
             return None
 
     @property
