@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
 import uuid
 from typing import Any
 
@@ -11,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Tab
 from tests.support.stack import Stack
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -18,6 +22,11 @@ LIVE = re.compile(r"^Live")
 # Before anybody has signed in, asking whether somebody is is answered 401; the browser notes it.
 EXPECTED = re.compile(r"status of 401 .*'/?.*auth/(refresh|login)'")
 AWAY = re.compile(r"ERR_INTERNET_DISCONNECTED")
+# What a browser says of a server that is just starting, or stopping with requests under way.
+REFUSED = re.compile(
+    "ERR_CONNECTION_|ERR_EMPTY_RESPONSE|status of 503"
+    "|before receiving a handshake|before the connection is established"
+)
 ENDED_MS = 20_000
 
 
@@ -32,6 +41,13 @@ def sign_in(page: Page, stack: Stack, path: str = "/") -> None:
 
 def remember_page(page: Page) -> None:
     page.evaluate("window.neverReloaded = true")
+
+
+def web_pid(stack: Stack) -> int | None:
+    """The process that serves now; None while there is none that is ready."""
+    roles = json.loads(stack.command("status", "--json").stdout)["roles"]
+    web = next(role for role in roles if role["name"] == "web")
+    return int(web["pid"]) if web["state"] == "ready" else None
 
 
 def was_not_reloaded(page: Page) -> bool:
@@ -156,6 +172,21 @@ def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed
     expect(row).to_have_count(1)
     assert was_not_reloaded(page)
     assert unexpected(tab, AWAY) == []
+
+
+def test_a_restarted_web_process_is_found_again_without_signing_in(stack: Stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack)
+    remember_page(page)
+    before = web_pid(stack)
+    assert before is not None
+    os.kill(before, signal.SIGTERM)
+    connection = page.get_by_test_id("connection")
+    expect(connection).not_to_have_attribute("data-state", "OPEN", timeout=20_000)
+    until(lambda: web_pid(stack) not in {None, before}, within_s=90, what="a new web process")
+    expect(connection).to_have_attribute("data-state", "OPEN", timeout=45_000)
+    assert was_not_reloaded(page)
+    assert unexpected(tab, REFUSED) == []
 
 
 def test_a_subscription_shows_its_timeline_and_follows_what_others_do(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,7 @@ class _Served:
         self._view = view
         self._booted = False
         self._signal: int | None = None
+        self._listener: socket.socket | None = None
 
     def run(self) -> int:
         """Start, watch, stop. Returns the exit code; nothing is left running."""
@@ -90,6 +92,8 @@ class _Served:
             port=self._options.port,
             additions=additions,
         )
+        # The socket is open as long as somebody holds it, and a restarted web process inherits it again.
+        self._listener = plan.listener
         mask_in_logs(plan.secrets)
         self._folder.write_stack(plan.document)
         for note in plan.notes:

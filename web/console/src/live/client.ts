@@ -51,7 +51,7 @@ export interface LiveSnapshot {
 
 /** After so many quick attempts the line counts as offline and is tried at a slow pace. */
 export const QUICK_ATTEMPTS = 5;
-const SLOW_MS = 15_000;
+const SLOW_MS = 5_000;
 const HANDSHAKE_MS = 10_000;
 const HEALTHY_MS = 30_000;
 const CLOSING_MS = 1_000;
