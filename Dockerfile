@@ -15,7 +15,7 @@ RUN pip install uv==0.13.9 && python -m venv /opt/venv
 WORKDIR /app
 COPY requirements.lock ./
 RUN uv pip sync --require-hashes --python /opt/venv/bin/python requirements.lock
-COPY pyproject.toml requirements.in README.md celeryconfig.py alembic.ini ./
+COPY pyproject.toml requirements.in README.md celeryconfig.py flowerconfig.py alembic.ini ./
 COPY platform/ platform/
 COPY tasks/ tasks/
 COPY web/ web/

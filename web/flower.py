@@ -14,14 +14,14 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from flask import Flask, Response, g, redirect, request
 from werkzeug.exceptions import NotFound
 
 from tenure.errors import Unavailable
-from tenure.settings import STACK_FILE
+from tenure.settings import STACK_FILE, Settings
 from web.auth import principal_of_browser
 from web.services import Services
 
@@ -42,6 +42,7 @@ _ASKS_BY_POST: Final = re.compile(rb"type: 'POST',(\s*url: url_prefix\(\) \+ '/t
 class Upstream:
     """Where Flower listens, and its password."""
 
+    host: str
     port: int
     user: str
     password: str
@@ -65,10 +66,10 @@ def proxy(made: Services, path: str) -> Response:
     clean = posixpath.normpath(f"/{path}").lstrip("/")
     if clean.split("/", 1)[0] in _BLOCKED:
         raise NotFound
-    upstream = _upstream(made.settings.data_dir)
+    upstream = _upstream(made.settings)
     query = request.query_string.decode("latin-1")
     target = request.path + (f"?{query}" if query else "")
-    connection = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=_PATIENCE_S)
+    connection = http.client.HTTPConnection(upstream.host, upstream.port, timeout=_PATIENCE_S)
     headers = {name: request.headers[name] for name in _SENT if name in request.headers}
     try:
         connection.request(
@@ -128,12 +129,20 @@ def _hash(script: bytes) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
 
 
-def _upstream(data_dir: Path) -> Upstream:
-    """Read anew each time: a restarted stack has another port and password."""
+def _upstream(settings: Settings) -> Upstream:
+    """The one that the settings name, else the stack's own: read anew, for a restart changes its port."""
+    if settings.flower_url is not None:
+        parts = urlsplit(settings.flower_url.get_secret_value())
+        return Upstream(
+            parts.hostname or "",
+            parts.port or http.client.HTTP_PORT,
+            unquote(parts.username or ""),
+            unquote(parts.password or ""),
+        )
     try:
-        known = json.loads((data_dir / STACK_FILE).read_text()).get("flower")
+        known = json.loads((settings.data_dir / STACK_FILE).read_text()).get("flower")
     except (FileNotFoundError, json.JSONDecodeError):
         known = None
     if known is None:
         raise Unavailable("no Flower runs in this stack")
-    return Upstream(int(known["port"]), known["user"], known["password"])
+    return Upstream("127.0.0.1", int(known["port"]), known["user"], known["password"])

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -178,6 +179,8 @@ class Settings(BaseModel):
     """After own downtime, how long expiry waits where only webhooks tell of payments."""
     blind_max_h: float = Field(default=24, gt=0)
     """After how many hours of blindness a person is asked."""
+    flower_url: SecretStr | None = None
+    """Flower on another host: http://user:password@host:port; unset means the stack's own."""
     sentry_dsn: SecretStr | None = None
     """Where errors are reported."""
     crash_at: str | None = None
@@ -206,6 +209,14 @@ class Settings(BaseModel):
     def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("smtp://", "smtps://")):
             raise ValueError("must start with smtp:// or smtps://")
+        return value
+
+    @field_validator("flower_url")
+    @classmethod
+    def _has_a_login(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value is not None else None
+        if parts is not None and not (parts.scheme == "http" and parts.hostname and parts.password):
+            raise ValueError("must be http://user:password@host:port")
         return value
 
     @field_validator("provisioner_url", "telegram_api_url")

@@ -81,12 +81,12 @@ def test_the_roles_are_those_that_up_runs_with_the_same_commands(tmp_path: Path)
     )
     with plan.listener:
         apps = {role.name: list(role.command[2:]) for role in plan.phases[-1].roles}
-    # Flower is asked through the stack's own proxy, which the embedded stack alone sets up.
-    assert set(apps) - {"flower"} == set(OURS) - {"migrate"}
+    assert set(apps) == set(OURS) - {"migrate"}
     for name in ("worker", "worker-payments", "beat", "relay"):
         assert SERVICES[name]["command"][2:] == apps[name]
     assert SERVICES["web"]["command"][-1] == apps["web"][-1] == "web:create_app()"
     assert SERVICES["exporter"]["command"][2:4] == apps["exporter"][:2]
+    assert SERVICES["flower"]["command"][2:6] == apps["flower"][:4]
 
 
 def test_workers_are_process_one_and_outlive_the_longest_hard_limit():
@@ -100,6 +100,7 @@ def test_the_settings_that_the_services_get_exist_and_suffice(tmp_path: Path):
         "database_url": "postgresql://tenure:x@postgres:5432/tenure",
         "broker_url": "redis://:x@valkey:6379/0",
         "secret_key": "k" * 40,
+        "flower_url": "http://tenure:x@flower:5555",
     }
     environment: dict[str, str] = {}
     for variable, value in SERVICES["web"]["environment"].items():

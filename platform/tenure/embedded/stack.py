@@ -232,10 +232,7 @@ def _applications(
         *("gunicorn", "-k", "gevent", "--no-control-socket", "-w", "1", "-c", "web/gunicorn.conf.py"),
         *("--bind", f"fd://{listener.fileno()}", "web:create_app()"),
     ]
-    flower = [
-        *("celery", "-A", "tasks", "flower", "--address=127.0.0.1", f"--port={flower_port}"),
-        "--url_prefix=flower",
-    ]
+    flower = ["celery", "-A", "tasks", "flower", "--address=127.0.0.1", f"--port={flower_port}"]
     web = app(
         "web",
         gunicorn,
