@@ -88,11 +88,6 @@ export function startServices(): void {
     }
   });
 
-  live.watch(() => {
-    const { state, reason } = live.snapshot();
-    if (state === "CLOSED" && reason === "expired" && signedIn) session.forget(true);
-  });
-
   if (tabs !== null) {
     tabs.onmessage = (event) => {
       if (event.data === SIGN_OUT && signedIn) session.forget(true);
