@@ -14,7 +14,7 @@ import websocket
 
 from tests.acceptance.conftest import CONFIRMATIONS, Outside
 from tests.support.stack import Stack
-from tests.support.worker import wait_until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.acceptance
 
@@ -124,11 +124,11 @@ def paid(stack: Stack, outside: Outside, imported: Path) -> Iterator[dict[str, A
     outside.chain.transfer(quote["address"], int(quote["amount_units"]))
     outside.chain.mine(CONFIRMATIONS)
     began = time.monotonic()
-    wait_until(
-        lambda: stack.api("GET", f"/invoices/{invoice['id']}")["status"] == "paid", within=30, what="paid"
+    until(
+        lambda: stack.api("GET", f"/invoices/{invoice['id']}")["status"] == "paid", within_s=30, what="paid"
     )
-    wait_until(lambda: mails(outside, "alice@example.com", "payment_confirmed"), within=30, what="mail")
-    wait_until(lambda: puts(outside, subscription["id"]), within=30, what="PUT")
+    until(lambda: mails(outside, "alice@example.com", "payment_confirmed"), within_s=30, what="mail")
+    until(lambda: puts(outside, subscription["id"]), within_s=30, what="PUT")
     assert time.monotonic() - began < 30
     yield {"subscription": subscription["id"], "invoice": invoice["id"], "live": live}
     live.close()
@@ -165,11 +165,11 @@ def test_access_is_switched_on_once_at_generation_one(
     assert call["status"] == 200
     assert (call["enabled"], call["generation"], call["plan"]) == (True, 1, "pro")
     assert call["access_until"] == subscription["access_until"]
-    wait_until(
+    until(
         lambda: (
             stack.api("GET", f"/subscriptions/{paid['subscription']}")["provisioning"]["state"] == "in_sync"
         ),
-        within=10,
+        within_s=10,
         what="in sync",
     )
     entitled = stack.api("GET", "/entitlements?customer=alice")
@@ -194,9 +194,9 @@ def test_the_watchers_iterations_stand_in_api_command_log_and_flower(
     newest = stack.api("GET", "/iterations?job=payment_watcher&outcome=ok&limit=1")["items"][0]
     listed = stack.json("iterations", "--job", "payment_watcher", "--limit", "200")["items"]
     assert newest["id"] in {item["id"] for item in listed}
-    wait_until(
+    until(
         lambda: [line for line in stack.log_lines("ITERATION_END") if line["iteration_id"] == newest["id"]],
-        within=10,
+        within_s=10,
         what="the log line",
     )
     flower = stack.json("status")["urls"]["flower"]
@@ -214,7 +214,7 @@ def test_the_timeline_tells_what_happened_and_which_worker_did_it(stack: Stack, 
 
 
 def test_every_imported_account_is_provisioned(stack: Stack, outside: Outside, imported: Path) -> None:
-    wait_until(lambda: len(outside.provisioner.accounts) >= IMPORTED, within=240, what="10,000 accounts")
+    until(lambda: len(outside.provisioner.accounts) >= IMPORTED, within_s=240, what="10,000 accounts")
     assert all(account["enabled"] for account in outside.provisioner.accounts.values())
 
 
@@ -247,8 +247,8 @@ def test_a_run_on_request_ends_once_with_its_outcome(
 
 def test_a_skipped_run_prints_its_slot_and_exits_1(stack: Stack) -> None:
     first = stack.json("run", "sleep", "--scope", "ok:3.5")
-    wait_until(
-        lambda: stack.api("GET", f"/slots/{first['id']}")["state"] == "started", within=10, what="started"
+    until(
+        lambda: stack.api("GET", f"/slots/{first['id']}")["state"] == "started", within_s=10, what="started"
     )
     skipped = stack.json("run", "sleep", "--scope", "ok:3.5", "--wait", "20", exit_code=1)
     assert (skipped["state"], skipped["reason"]) == ("skipped", "overlap")
@@ -267,14 +267,14 @@ def test_time_brings_each_reminder_once_then_grace_then_the_end(
     end = stack.api("GET", path)["period_end"]
     for hours, kind in ((160, "period_ending/week"), (20, "period_ending/day")):
         advance_to(end, hours)
-        wait_until(lambda k=kind: mails(outside, "alice@example.com", k), within=60, what=kind)  # type: ignore[misc]
+        until(lambda k=kind: mails(outside, "alice@example.com", k), within_s=60, what=kind)  # type: ignore[misc]
     advance_to(end, -1)
-    wait_until(lambda: stack.api("GET", path)["status"] == "past_due", within=30, what="past_due")
+    until(lambda: stack.api("GET", path)["status"] == "past_due", within_s=30, what="past_due")
     assert stack.api("GET", "/entitlements?customer=alice")["entitled"] is True
     assert puts(outside, paid["subscription"])[-1]["enabled"] is True
     advance_to(end, -73)
-    wait_until(lambda: stack.api("GET", path)["status"] == "expired", within=30, what="expired")
-    wait_until(lambda: not puts(outside, paid["subscription"])[-1]["enabled"], within=30, what="off")
+    until(lambda: stack.api("GET", path)["status"] == "expired", within_s=30, what="expired")
+    until(lambda: not puts(outside, paid["subscription"])[-1]["enabled"], within_s=30, what="off")
     for job in ("reminders", "expiry", "activation"):
         stack.json("run", job, "--wait", "60")
     sent = [mail["kind"] for mail in mails(outside, "alice@example.com")]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
-from tests.support.stack import ROOT, Stack, running_stack
+from tests.support.services import ROOT
+from tests.support.stack import Stack, running_stack
 
 DEBIAN = "/usr/bin/chromium"
 FLAGS = (
@@ -41,9 +42,9 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    path = os.environ.get("TENURE_CHROMIUM", DEBIAN)
+    path = os.environ.get("CHROMIUM", DEBIAN)
     if not Path(path).is_file():
-        pytest.skip(f"BROWSER TESTS SKIPPED: no browser at {path}; set TENURE_CHROMIUM or install chromium")
+        pytest.skip(f"BROWSER TESTS SKIPPED: no browser at {path}; set CHROMIUM or install chromium")
     browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
     yield browser
     browser.close()

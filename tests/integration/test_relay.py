@@ -18,7 +18,7 @@ from tenure.events.queries import channel_history, events
 from tenure.events.relay import Relay
 from tenure.kit.db import Database
 from tenure.kit.valkey import connect
-from tests.support.worker import wait_until
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -72,17 +72,17 @@ def test_events_of_writers_that_commit_late_are_not_missed(db: Database, relay: 
     thread.start()
     for number in range(50):
         write(db, str(number))
-    wait_until(lambda: len(numbered(db)) == 50, within=10, what="the fast ones are numbered")
+    until(lambda: len(numbered(db)) == 50, within_s=10, what="the fast ones are numbered")
     late.set()
     thread.join()
-    wait_until(lambda: len(numbered(db)) == 51, within=10, what="the late one is numbered")
+    until(lambda: len(numbered(db)) == 51, within_s=10, what="the late one is numbered")
     assert [event.seq for event in numbered(db)] == list(range(1, 52))
     assert numbered(db)[-1].type == "test.slow"
 
 
 def test_events_of_one_transaction_keep_their_order(db: Database, relay: Relay) -> None:
     write(db, "a", "b", "c")
-    wait_until(lambda: len(numbered(db)) == 3, within=10, what="numbered")
+    until(lambda: len(numbered(db)) == 3, within_s=10, what="numbered")
     assert [event.type for event in numbered(db)] == ["test.a", "test.b", "test.c"]
 
 
@@ -90,7 +90,7 @@ def test_objects_have_contiguous_offsets_of_their_own(db: Database, relay: Relay
     write(db, "a", slot="one")
     write(db, "b", slot="two")
     write(db, "c", "d", slot="one")
-    wait_until(lambda: len(numbered(db)) == 4, within=10, what="numbered")
+    until(lambda: len(numbered(db)) == 4, within_s=10, what="numbered")
     with db.transaction() as session:
         one = channel_history(session, "slot:one")
         rest = channel_history(session, "slot:one", offset=2)
@@ -104,7 +104,7 @@ def test_objects_have_contiguous_offsets_of_their_own(db: Database, relay: Relay
 
 def test_a_stream_holds_each_event_once_at_its_offset(db: Database, live: redis.Redis, relay: Relay) -> None:
     write(db, "a", "b")
-    wait_until(lambda: len(stream(live)) == 2, within=10, what="published")
+    until(lambda: len(stream(live)) == 2, within_s=10, what="published")
     with db.transaction() as session:
         placed = order.after(session, 0)
     Publisher(live, epoch="x").publish(placed)  # what a relay does that died before it noted its progress
@@ -115,7 +115,7 @@ def test_a_stream_holds_each_event_once_at_its_offset(db: Database, live: redis.
 def test_only_the_last_hundred_stay_in_a_stream(db: Database, live: redis.Redis, relay: Relay) -> None:
     for start in range(0, 130, 10):
         write(db, *(str(n) for n in range(start, start + 10)))
-    wait_until(lambda: live.hget("tenure:live:meta:iterations", "off") == "130", within=10, what="published")
+    until(lambda: live.hget("tenure:live:meta:iterations", "off") == "130", within_s=10, what="published")
     assert [key for key, _ in stream(live)] == [f"{n}-0" for n in range(31, 131)]
 
 
@@ -123,7 +123,7 @@ def test_an_emptied_valkey_gets_its_history_back_under_a_new_epoch(
     db: Database, live: redis.Redis, relay: Relay
 ) -> None:
     write(db, "a", "b")
-    wait_until(lambda: len(stream(live)) == 2, within=10, what="published")
+    until(lambda: len(stream(live)) == 2, within_s=10, what="published")
     live.flushdb()
     assert stream(live) == []
     relay.stop()
@@ -131,7 +131,7 @@ def test_an_emptied_valkey_gets_its_history_back_under_a_new_epoch(
     thread = threading.Thread(target=second.run)
     thread.start()
     write(db, "c")
-    wait_until(lambda: len(stream(live)) == 3, within=20, what="published again")
+    until(lambda: len(stream(live)) == 3, within_s=20, what="published again")
     second.stop()
     thread.join(10)
 
@@ -149,7 +149,7 @@ def test_many_events_of_one_iteration_become_one_bulk_change_on_broad_channels_o
                 for n in range(200)
             ],
         )
-    wait_until(lambda: stream(live, "subscriptions"), within=10, what="published")
+    until(lambda: stream(live, "subscriptions"), within_s=10, what="published")
     ((_, event),) = stream(live, "subscriptions")
     assert event["type"] == "subscription.bulk_changed"
     assert event["data"] == {"iteration_id": "itr_1", "type": "subscription.expired", "count": 200}
@@ -163,7 +163,7 @@ def test_two_relays_never_number_the_same_event(db: Database, live: redis.Redis,
     thread.start()
     for n in range(100):
         write(db, str(n))
-    wait_until(lambda: len(numbered(db)) == 100, within=10, what="numbered")
+    until(lambda: len(numbered(db)) == 100, within_s=10, what="numbered")
     second.stop()
     thread.join(10)
     assert [event.seq for event in numbered(db)] == list(range(1, 101))
@@ -171,7 +171,7 @@ def test_two_relays_never_number_the_same_event(db: Database, live: redis.Redis,
 
 def test_the_api_reads_events_in_order_and_in_pages(db: Database, relay: Relay) -> None:
     write(db, *"abcde")
-    wait_until(lambda: len(numbered(db)) == 5, within=10, what="numbered")
+    until(lambda: len(numbered(db)) == 5, within_s=10, what="numbered")
     with db.transaction() as session:
         first = events(session, after=0, limit=3)
         second = events(session, after=int(first["next_cursor"]), limit=3)
@@ -191,7 +191,7 @@ def test_an_event_that_is_rolled_back_leaves_no_hole(db: Database, relay: Relay)
     with pytest.raises(Oops):
         fail()
     write(db, "after")
-    wait_until(lambda: numbered(db), within=10, what="numbered")
+    until(lambda: numbered(db), within_s=10, what="numbered")
     assert [(event.seq, event.type) for event in numbered(db)] == [(1, "test.after")]
     with db.transaction() as session:
         assert session.execute(text("SELECT count(*) FROM event_pending")).scalar_one() == 0

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.kill.conftest import told
-from tests.support.worker import Ledger, Process, wait_until, worker
+from tests.support.waiting import until
+from tests.support.worker import Ledger, Process, worker
 
 pytestmark = pytest.mark.kill
 
@@ -23,7 +24,7 @@ def test_a_node_that_dies_is_found_by_another_nodes_reaper(
     start = ledger.started(slot)
     os.kill(running.pid, signal.SIGKILL)
     running.popen.wait(5)
-    wait_until(lambda: not psutil.pid_exists(start["pid"]), within=5, what="the child died with its parent")
+    until(lambda: not psutil.pid_exists(start["pid"]), within_s=5, what="the child died with its parent")
     assert ledger.iterations(slot)[0]["ended_at"] is None
     with worker(env, tmp_path, name="second"):
         end = ledger.ended(slot, within=20)
@@ -55,8 +56,10 @@ def test_a_frozen_child_that_thaws_after_its_end_writes_nothing(
     children = running.children()
     for pid in (running.pid, *children):
         os.kill(pid, signal.SIGSTOP)
-    wait_until(
-        lambda: psutil.Process(start["pid"]).status() == psutil.STATUS_STOPPED, within=5, what="it is frozen"
+    until(
+        lambda: psutil.Process(start["pid"]).status() == psutil.STATUS_STOPPED,
+        within_s=5,
+        what="it is frozen",
     )
     with worker(env, tmp_path, name="second"):
         lost = ledger.ended(slot, within=20)

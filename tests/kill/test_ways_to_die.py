@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from tests.kill.conftest import told
-from tests.support.worker import Ledger, Process, wait_until
+from tests.support.waiting import until
+from tests.support.worker import Ledger, Process
 
 pytestmark = pytest.mark.kill
 
@@ -42,8 +43,10 @@ def test_each_end_is_written_once_and_says_what_happened(
     assert (end["outcome"], end["error_type"]) == (outcome, error_type)
     assert end["ended_by"] in ended_by
     assert told(shared_ledger, end["id"]) == ["iteration.started", "iteration.ended"]
-    wait_until(
-        lambda: printed(shared_worker, "ITERATION_END", end["id"]), within=5, what="ITERATION_END is printed"
+    until(
+        lambda: printed(shared_worker, "ITERATION_END", end["id"]),
+        within_s=5,
+        what="ITERATION_END is printed",
     )
     assert printed(shared_worker, "ITERATION_START", end["id"]) == 1
     assert printed(shared_worker, "ITERATION_END", end["id"]) == 1
@@ -71,8 +74,10 @@ def test_a_second_run_of_the_same_scope_is_skipped_as_overlap(
     first = shared_ledger.run("sleep", "ok:2")
     shared_ledger.started(first)
     second = shared_ledger.run("sleep", "ok:2")
-    skipped = wait_until(
-        lambda: (slot := shared_ledger.slot(second))["state"] == "skipped" and slot, within=10, what="skipped"
+    skipped = until(
+        lambda: (slot := shared_ledger.slot(second))["state"] == "skipped" and slot,
+        within_s=10,
+        what="skipped",
     )
     assert skipped["reason"] == "overlap"
     assert skipped["iteration_ids"] == []
@@ -85,8 +90,10 @@ def test_the_third_kill_in_a_row_puts_the_scope_into_quarantine(
     for _ in range(3):
         assert shared_ledger.ended(shared_ledger.run("sleep", "kill:again"))["outcome"] == "killed"
     fourth = shared_ledger.run("sleep", "kill:again")
-    skipped = wait_until(
-        lambda: (slot := shared_ledger.slot(fourth))["state"] == "skipped" and slot, within=10, what="skipped"
+    skipped = until(
+        lambda: (slot := shared_ledger.slot(fourth))["state"] == "skipped" and slot,
+        within_s=10,
+        what="skipped",
     )
     assert skipped["reason"] == "quarantined"
     assert shared_ledger.ended(shared_ledger.run("sleep", "ok:0"))["outcome"] == "ok"

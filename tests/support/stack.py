@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -16,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-_UP_S = 150
+from tests.support.installed import UP_S, Installed
 
 
 @dataclass
@@ -27,22 +24,12 @@ class Stack:
     url: str
     admin_email: str
     admin_password: str
-    data_dir: Path
-    env: dict[str, str]
+    installed: Installed
     _token: str = field(default="", repr=False)
 
-    def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `tenure` command against this stack."""
-        return subprocess.run(
-            [sys.executable, "-m", "tenure", *arguments, "--data-dir", str(self.data_dir)],
-            cwd=ROOT,
-            env=self.env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return self.installed.run(*arguments, within_s=300)
 
     def json(self, *arguments: str, exit_code: int = 0) -> Any:
         """The one document that a `--json` command prints."""
@@ -76,7 +63,7 @@ class Stack:
         marks = (f'"event": "{event}"', f'"event":"{event}"')
         return [
             json.loads(line)
-            for file in sorted((self.data_dir / "logs").glob("*.log*"))
+            for file in sorted((self.installed.data_dir / "logs").glob("*.log*"))
             for line in file.read_text(errors="replace").splitlines()
             if any(mark in line for mark in marks)
         ]
@@ -91,16 +78,8 @@ class Stack:
 @contextmanager
 def running_stack(data_dir: Path, **settings: str) -> Iterator[Stack]:
     """`tenure up --no-demo --detach` until it prints READY; `tenure down` at the end."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")} | settings
-    up = subprocess.run(
-        [sys.executable, "-m", "tenure", "up", "--no-demo", "--detach", "--data-dir", str(data_dir)],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=_UP_S,
-        check=False,
-    )
+    installed = Installed(data_dir, **settings)
+    up = installed.up()
     try:
         assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
         ready = re.search(r"^READY (http://\S+)$", up.stdout, re.MULTILINE)
@@ -109,15 +88,7 @@ def running_stack(data_dir: Path, **settings: str) -> Iterator[Stack]:
         assert ready, up.stdout
         assert email, up.stdout
         assert password, up.stdout
-        yield Stack(ready[1], email[1], password[1], data_dir, env)
+        yield Stack(ready[1], email[1], password[1], installed)
     finally:
-        down = subprocess.run(
-            [sys.executable, "-m", "tenure", "down", "--data-dir", str(data_dir)],
-            cwd=ROOT,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=_UP_S,
-            check=False,
-        )
+        down = installed.run("down", within_s=UP_S)
     assert down.returncode == 0, f"{down.stdout}\n{down.stderr}"

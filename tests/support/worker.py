@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 
@@ -20,21 +19,9 @@ from tenure.iterations import queries, slots
 from tenure.iterations.catalog import catalog
 from tenure.kit.db import Database
 from tenure.settings import load
+from tests.support.waiting import until
 
-T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def wait_until(condition: Callable[[], T], *, within: float, what: str) -> T:
-    """The first true value of the condition; fails with `what` when time is up."""
-    deadline = time.monotonic() + within
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.05)
 
 
 @dataclass
@@ -116,11 +103,11 @@ def worker(env: dict[str, str], folder: Path, *, name: str = "worker", queues: s
         "--without-gossip", "--without-mingle",
     ]  # fmt: skip
     with process(arguments, log=folder / f"{name}.log", env=env) as running:
-        wait_until(
+        until(
             lambda: (
                 any("ready." in line["event"] for line in running.lines()) or running.popen.poll() is not None
             ),
-            within=60,
+            within_s=60,
             what=f"the worker is ready:\n{running.log.read_text()[-2000:]}",
         )
         assert running.popen.poll() is None, running.log.read_text()[-2000:]
@@ -158,12 +145,12 @@ class Ledger:
 
     def started(self, slot_id: str, *, within: float = 15) -> dict[str, Any]:
         """The slot's iteration once it has its START."""
-        return wait_until(lambda: self.iterations(slot_id), within=within, what="START")[0]
+        return until(lambda: self.iterations(slot_id), within_s=within, what="START")[0]
 
     def ended(self, slot_id: str, *, within: float = 30) -> dict[str, Any]:
         """The slot's only iteration once it has its END."""
-        found = wait_until(
-            lambda: [i for i in self.iterations(slot_id) if i["ended_at"]], within=within, what="END"
+        found = until(
+            lambda: [i for i in self.iterations(slot_id) if i["ended_at"]], within_s=within, what="END"
         )
         assert len(self.iterations(slot_id)) == 1
         return found[0]
