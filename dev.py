@@ -121,10 +121,11 @@ def works() -> bool:
 
 def sync(lock: str) -> None:
     """Exactly the locked packages, checked by hash, and the project itself as it stands here."""
-    stamp = VENV / ".stamp-packages"
+    stamp, tools = VENV / ".stamp-packages", VENV / ".has-development-tools"
+    # The development tools include everything else, and who has them keeps them, also over a new lock.
+    lock = "requirements-dev.lock" if tools.exists() else lock
     wanted = state_of(lock)
-    # The development tools include everything else: no need to take them away again.
-    if is_done(stamp, wanted) or is_done(stamp, state_of("requirements-dev.lock")):
+    if is_done(stamp, wanted):
         return
     stamp.unlink(missing_ok=True)
     uv = [str(BIN / "uv"), "pip"]
@@ -135,6 +136,8 @@ def sync(lock: str) -> None:
     )
     step("installing tenure", [*uv, "install", "-q", "--no-deps", *here, "-e", str(ROOT)])
     mark(stamp, wanted)
+    if lock == "requirements-dev.lock":
+        tools.touch()
 
 
 def state_of(lock: str) -> str:

@@ -66,6 +66,10 @@ def test_the_development_tools_are_not_taken_away_again(dev: ModuleType, steps: 
     dev.sync("requirements-dev.lock")
     dev.sync("requirements.lock")
     assert steps == ["installing requirements-dev.lock", "installing tenure"]
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        (dev.ROOT / lock).write_text("changed")
+    dev.sync("requirements.lock")
+    assert steps[2:] == ["installing requirements-dev.lock", "installing tenure"]
 
 
 def test_an_interrupted_installation_is_done_again(dev: ModuleType, monkeypatch: pytest.MonkeyPatch):
