@@ -95,6 +95,16 @@ export function Indicator() {
         {look.detail !== undefined && <span className={styles.rtt}> · {look.detail}</span>}
         {snapshot.waiting > 0 && <span className={styles.rtt}> · {snapshot.waiting} waiting</span>}
       </span>
+      {snapshot.waiting > 0 && snapshot.state !== "OPEN" && (
+        <button
+          type="button"
+          className={styles.action}
+          title="Forget the runs that wait for the connection"
+          onClick={() => live.discardWaiting()}
+        >
+          Discard
+        </button>
+      )}
       {look.action !== undefined && (
         <button type="button" className={styles.action} onClick={look.action.run}>
           {look.action.label}

@@ -4,7 +4,7 @@ import { shortTime } from "@/ui/time";
 import { strokeOf } from "./colours";
 import type { Sample } from "./samples";
 
-const HEIGHT = 132;
+const HEIGHT = 138;
 
 /** One x axis for series that were sampled at their own moments. */
 export function align(queues: readonly string[], history: ReadonlyMap<string, readonly Sample[]>) {
@@ -61,7 +61,7 @@ export function DepthChart({ queues, history }: DepthChartProps) {
           {
             ...axis,
             grid: { show: false },
-            size: 24,
+            size: 28,
             incrs: [60, 120, 300],
             values: (_, ticks) => ticks.map((at) => shortTime(at * 1_000)),
           },
