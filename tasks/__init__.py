@@ -3,7 +3,18 @@
 `celery -A tasks worker|beat|flower` find the app here.
 """
 
-from tasks import alerting, canary, notices, payments, provisioning, signals, sleep, subscriptions, webhooks
+from tasks import (
+    alerting,
+    canary,
+    notices,
+    payments,
+    provisioning,
+    retention,
+    signals,
+    sleep,
+    subscriptions,
+    webhooks,
+)
 from tasks.app import app
 
 __all__ = [
@@ -13,6 +24,7 @@ __all__ = [
     "notices",
     "payments",
     "provisioning",
+    "retention",
     "signals",
     "sleep",
     "subscriptions",
