@@ -136,6 +136,27 @@ def test_an_emptied_valkey_gets_its_history_back_under_a_new_epoch(
     thread.join(10)
 
 
+def test_a_database_that_went_back_begins_a_new_life_of_the_channels(
+    db: Database, live: redis.Redis, relay: Relay
+) -> None:
+    write(db, "a", "b", "c")
+    until(lambda: len(stream(live)) == 3, within_s=10, what="published")
+    relay.stop()
+    epoch = live.hget("tenure:live:meta:iterations", "epoch")
+    with db.transaction() as session:  # as a restored backup leaves it
+        session.execute(text("DELETE FROM event_seq WHERE seq > 1"))
+    assert live.get("tenure:live:published") == "3"
+    second = Relay(db, live, sample=lambda _: None)
+    thread = threading.Thread(target=second.run)
+    thread.start()
+    write(db, "d")
+    until(lambda: len(stream(live)) == 2, within_s=20, what="published anew")
+    second.stop()
+    thread.join(10)
+    assert [event["type"] for _, event in stream(live)] == ["test.a", "test.d"]
+    assert live.hget("tenure:live:meta:iterations", "epoch") != epoch
+
+
 def test_many_events_of_one_iteration_become_one_bulk_change_on_broad_channels_only(
     db: Database, live: redis.Redis, relay: Relay
 ) -> None:

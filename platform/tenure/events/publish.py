@@ -69,6 +69,14 @@ class Publisher:
         mark: Any = self._valkey.get(_PUBLISHED)
         return None if mark is None else int(mark)
 
+    def forget(self, *, epoch: str) -> None:
+        """Valkey knows no event any more, and channels begin a new life: their old offsets mean nothing."""
+        stale = [_PUBLISHED]
+        for channel in BROAD_CHANNELS:
+            stale += [f"{PREFIX}:meta:{channel}", f"{PREFIX}:stream:{channel}"]
+        self._valkey.delete(*stale)
+        self._epoch = epoch
+
     def publish(self, events: Sequence[PlacedEvent]) -> None:
         """Publish in order. Safe to repeat. Raises redis errors: the caller tries the rest again later."""
         if not events:

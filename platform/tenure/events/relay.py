@@ -88,11 +88,16 @@ class Relay:
 
     def _first_to_publish(self) -> int:
         mark = self._publisher.published_upto()
-        if mark is not None:
-            return mark
-        # Valkey knows nothing: fill its streams again with about as much as they would hold.
         with self._db.transaction() as session:
-            return max(0, order.last_seq(session) - 10 * HISTORY)
+            last = order.last_seq(session)
+        if mark is not None and mark <= last:
+            return mark
+        if mark is not None:
+            # The database is older than what was published: it was restored. Valkey would refuse its events.
+            _log.warning("relay.database_is_older", published=mark, last=last)
+            self._publisher.forget(epoch=new_id("ep")[3:])
+        # Valkey knows nothing: fill its streams again with about as much as they would hold.
+        return max(0, last - 10 * HISTORY)
 
 
 class Every:
