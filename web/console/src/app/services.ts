@@ -83,6 +83,8 @@ export function startServices(): void {
       signedIn = false;
       if (renewal !== null) window.clearTimeout(renewal);
       live.disconnect("signed_out");
+      // What is under way would only meet a session that has ended.
+      void queryClient.cancelQueries();
       queryClient.clear();
       if (!now.expired) tabs?.postMessage(SIGN_OUT);
     }

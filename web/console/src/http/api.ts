@@ -1,5 +1,5 @@
 import type { Session } from "@/session/session";
-import { problemOf, unreachable } from "./problem";
+import { problemOf, signedOut, unreachable } from "./problem";
 
 export interface Page<T> {
   items: T[];
@@ -54,6 +54,8 @@ export class Api {
 
   private async call<T>(call: Call): Promise<T> {
     const used = this.session.token();
+    // A last timer of a screen that is going away: there is nobody to ask for.
+    if (this.session.snapshot().status === "signed_out") throw signedOut();
     let response = await this.send(call);
     if (response.status === 401 && (await this.renewed(used))) response = await this.send(call);
     if (!response.ok && !call.alsoFine?.includes(response.status)) throw await problemOf(response);

@@ -25,6 +25,10 @@ export function unreachable(): Problem {
   return new Problem(0, "unreachable", "The server did not answer. Check the connection.");
 }
 
+export function signedOut(): Problem {
+  return new Problem(401, "signed_out", "You are signed out.");
+}
+
 const text = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
 function fieldErrors(value: unknown): FieldError[] {

@@ -92,6 +92,17 @@ describe("the session", () => {
   });
 });
 
+test("nothing is asked for once the session has ended", async () => {
+  const { session, api, fetcher } = build((path) =>
+    path === "/api/v1/auth/login" ? json(200, grant(1)) : new Response(null, { status: 204 }),
+  );
+  await session.login("a@example.com", "x");
+  await session.logout();
+  fetcher.mockClear();
+  await expect(api.get("/api/v1/jobs")).rejects.toMatchObject({ code: "signed_out" });
+  expect(fetcher).not.toHaveBeenCalled();
+});
+
 describe("requests", () => {
   test("a problem document keeps its fields and request id", async () => {
     const { api } = build(() =>
