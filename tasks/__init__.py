@@ -13,6 +13,7 @@ from tasks import (
     signals,
     sleep,
     subscriptions,
+    verify,
     webhooks,
 )
 from tasks.app import app
@@ -28,5 +29,6 @@ __all__ = [
     "signals",
     "sleep",
     "subscriptions",
+    "verify",
     "webhooks",
 ]

@@ -24,6 +24,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "logs": ("tenure.cli.stack", "logs"),
     "migrate": ("tenure.cli.database", "migrate"),
     "doctor": ("tenure.cli.doctor", "doctor"),
+    "verify": ("tenure.cli.verify", "verify"),
     "config": ("tenure.cli.config", "config"),
     "user": ("tenure.cli.accounts", "user"),
     "apikey": ("tenure.cli.accounts", "apikey"),

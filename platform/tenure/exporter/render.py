@@ -65,6 +65,9 @@ _QUERIES: Final = (
            "GROUP BY role"),
     _Query(_GAUGE, "tenure_alerts_open", "Alerts that nobody has resolved", ("rule", "severity"),
            "SELECT rule, severity, count(*) FROM alert WHERE resolved_at IS NULL GROUP BY rule, severity"),
+    _Query(_GAUGE, "tenure_invariant_violations", "Objects that break an invariant", ("invariant",),
+           "SELECT subject, (data->>'violated')::bigint FROM alert "
+           "WHERE rule = 'invariant_violated' AND resolved_at IS NULL"),
     _Query(_COUNTER, "tenure_events", "Events that have a place in the order", (),
            "SELECT coalesce(max(seq), 0) FROM event_seq"),
     _Query(_GAUGE, "tenure_events_pending", "Events that wait for their place", (),

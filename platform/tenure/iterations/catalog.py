@@ -42,6 +42,7 @@ _DEFAULTS: Final = (
     Job("webhooks", "Tell webhook endpoints of events", 2, 60, 75, internal=True),
     Job("canary", "Show that work flows from beat to a worker", 10, 10, 15, internal=True),
     Job("alerting", "Open and resolve alerts from the record", 15, 30, 45, internal=True),
+    Job("verify", "Check the invariants and alert when one is broken", 300, 60, 75, internal=True),
     Job("retention", "Delete old history of machines", 300, 60, 75, internal=True),
     Job("sleep", "Try the runtime: ok:S|raise|swallow:S|kill|exit", None, 5, 10, development_only=True),
 )  # fmt: skip

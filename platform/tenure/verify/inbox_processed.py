@@ -1,0 +1,21 @@
+"""A provider's message that was acknowledged is processed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tenure.verify.invariant import Invariant
+
+INVARIANT: Final = Invariant(
+    id="I11",
+    title="No stored provider message has waited ten minutes to be processed, and none is stored twice",
+    checked="SELECT count(*) FROM inbound_event",
+    broken="""
+        SELECT id FROM inbound_event
+        WHERE processed_at IS NULL AND received_at < clock_timestamp() - interval '10 minutes'
+        UNION ALL
+        SELECT id FROM inbound_event WHERE (processed_at IS NULL) <> (result IS NULL)
+        UNION ALL
+        SELECT min(id) FROM inbound_event GROUP BY provider, event_id HAVING count(*) > 1
+    """,
+)
