@@ -34,6 +34,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("tenure.cli.runs", "run"),
     "iterations": ("tenure.cli.runs", "iterations"),
     "slots": ("tenure.cli.runs", "slots_"),
+    "backup": ("tenure.cli.backup", "backup"),
+    "restore": ("tenure.cli.backup", "restore"),
     "clock": ("tenure.cli.clock", "clock"),
     "relay": ("tenure.cli.relay", "relay"),
     "exporter": ("tenure.cli.roles", "exporter"),
