@@ -17,6 +17,7 @@ from psycopg import sql
 
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.process import service_account
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "tenure_template"
@@ -63,8 +64,18 @@ def create_database(server: Postgres, name: str, *, template: str = "template0")
 
 
 def drop_database(server: Postgres, name: str) -> None:
+    """Drop it with whoever is connected; an autovacuum, which only a superuser may end, is waited for."""
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+
+    def dropped() -> bool:
+        try:
+            connection.execute(drop)
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        return True
+
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        until(dropped, 30, what=f"{name} can be dropped")
 
 
 @contextlib.contextmanager
