@@ -246,12 +246,12 @@ def test_a_run_on_request_ends_once_with_its_outcome(
 
 
 def test_a_skipped_run_prints_its_slot_and_exits_1(stack: Stack) -> None:
-    first = stack.json("run", "sleep", "--scope", "ok:3.5")
-    until(
-        lambda: stack.api("GET", f"/slots/{first['id']}")["state"] == "started", within_s=10, what="started"
-    )
-    skipped = stack.json("run", "sleep", "--scope", "ok:3.5", "--wait", "20", exit_code=1)
-    assert (skipped["state"], skipped["reason"]) == ("skipped", "overlap")
+    for _ in range(3):
+        killed = stack.json("run", "sleep", "--scope", "kill:thrice", "--wait", "60", exit_code=1)
+        assert killed["outcome"] == "killed"
+    skipped = stack.json("run", "sleep", "--scope", "kill:thrice", "--wait", "60", exit_code=1)
+    assert (skipped["state"], skipped["reason"]) == ("skipped", "quarantined")
+    assert skipped["iteration_ids"] == []
 
 
 def test_time_brings_each_reminder_once_then_grace_then_the_end(
