@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tasks import enqueue
-from tasks.door import jobs, settings
+from tasks.door import settings
 from tenure.errors import BrokenRule, Unavailable
 from tenure.iterations import announce, ledger
 from tenure.iterations.ledger import Ended, EndedBy, Outcome
@@ -105,6 +105,3 @@ def tell_ended(ended: Iterable[Ended]) -> None:
 
     for end in ended:
         iteration_ended.send(sender=end.job, end=end)
-
-
-__all__ = ["Child", "Parent", "child", "jobs", "parent", "start_parent", "tell_ended"]

@@ -345,11 +345,6 @@ def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **changes}  # noqa: TID251 - this is the place
 
 
-def stack_environment(data_dir: Path) -> dict[str, str]:
-    """What a running stack sets for the processes that belong to it."""
-    return _stack_overlay(data_dir.absolute())
-
-
 def _stack_overlay(directory: Path) -> dict[str, str]:
     try:
         stack = json.loads((directory / STACK_FILE).read_text())
