@@ -15,6 +15,7 @@ from tasks import enqueue, process
 from tasks.door import jobs, settings
 from tenure.errors import Unavailable
 from tenure.iterations import schedules, slots
+from tenure.kit import crash
 from tenure.kit.db import Database, StatementDoor, conninfo
 from tenure.kit.logging import get_logger
 
@@ -45,7 +46,9 @@ class PgScheduler(Scheduler):  # type: ignore[misc]  # Celery is untyped
                 schedules.seed(self._door, jobs.values())
                 self._seeded = True
             with self._db.transaction() as session:
-                schedules.claim_due(session, jobs)
+                due = schedules.claim_due(session, jobs)
+            if due:
+                crash.point("beat.slots")
             enqueue.publish_due(self._door)
             self._wait(min(schedules.seconds_to_next(self._door, jobs), _LONGEST_WAIT_S))
         except (Unavailable, psycopg.OperationalError) as error:

@@ -12,6 +12,7 @@ from tasks.app import app
 from tasks.door import jobs, settings
 from tenure.iterations import slots
 from tenure.iterations.slots import ToPublish
+from tenure.kit import crash
 from tenure.kit.db import StatementDoor
 from tenure.kit.logging import get_logger
 from tenure.kit.valkey import connect
@@ -25,6 +26,7 @@ _probe: redis.Redis | None = None
 
 def publish_slot(door: StatementDoor, slot_id: str) -> bool:
     """Publish this slot now if it waits to be; whether the broker took it."""
+    crash.point("run.requested")
     return _publish_all(door, slots.claim_to_publish(door, slot_id=slot_id)) > 0
 
 
@@ -36,7 +38,9 @@ def publish_due(door: StatementDoor) -> None:
 def _publish_all(door: StatementDoor, claimed: list[ToPublish]) -> int:
     sent = 0
     for slot in claimed:
+        crash.point("publish.claimed", slot.job)
         if slot.job in jobs and _send(slot):
+            crash.point("publish.sent", slot.job)
             slots.published(door, slot.id)
             sent += 1
         else:

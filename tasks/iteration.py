@@ -27,7 +27,7 @@ from tenure.iterations import announce, ledger
 from tenure.iterations.catalog import Job
 from tenure.iterations.ledger import Caller, EndedBy, Outcome, Started
 from tenure.iterations.run import Run
-from tenure.kit import clock
+from tenure.kit import clock, crash
 from tenure.kit.logging import get_logger, masked
 from tenure.wiring import Deps
 
@@ -85,9 +85,11 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
         end = _End(owner=owner, counters=run.counters.as_dict())
         self._pending_end = end
         try:
+            crash.point("start.told")
             self._run_body(run, child.deps, end)
         finally:
             end.counters = run.counters.as_dict()
+            crash.point("end.before")
             self._write(child, end)
         return {"iteration": started.iteration_id, "outcome": end.outcome.value, **end.counters}
 
@@ -97,6 +99,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
             owner=owner, node_id=parent.node.id, worker=self.request.hostname or "", pid=os.getpid()
         )
         try:
+            crash.point("start.before", self.job.name)
             started = ledger.start(
                 child.door,
                 slot_id=slot,
@@ -104,6 +107,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
                 caller=caller,
                 deadline_s=self.job.hard_s + _DEADLINE_GRACE_S,
             )
+            crash.point("start.written", self.job.name)
         except Unavailable:
             self._forsake(child, slot, attempt, owner)
             raise
@@ -183,6 +187,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
             _log.warning("end.not_written", reason=error.extra.get("reason"))
             return
         end.written = True
+        crash.point("end.written", self.job.name)
         if ended is not None:
             announce.ended(ended)
             process.tell_ended([ended])

@@ -17,6 +17,7 @@ from tenure.iterations import announce, ledger
 from tenure.iterations.ledger import Ended, EndedBy, Outcome
 from tenure.iterations.node import Node
 from tenure.iterations.repair import Repair
+from tenure.kit import crash
 from tenure.kit.db import StatementDoor
 from tenure.kit.logging import get_logger
 from tenure.wiring import Deps, build
@@ -69,6 +70,7 @@ _child: Child | None = None
 def start_parent(role: str, name: str) -> Parent:
     """Register this process as a node and start its lease and repair threads."""
     global _parent  # noqa: PLW0603 - one per process, made at its start
+    crash.arm(settings.crash_at, settings.data_dir, role=role)
     url = settings.require_database_url()
     node = Node(role=role, name=name, database_url=url, lease_s=settings.node_lease_s)
     node.register()
@@ -90,6 +92,7 @@ def child() -> Child:
     """This pool process's own connections, made at first use after the fork."""
     global _child  # noqa: PLW0603 - one per process
     if _child is None or _child.pid != os.getpid():
+        crash.arm(settings.crash_at, settings.data_dir, role="child")
         url = settings.require_database_url()
         _child = Child(
             door=StatementDoor(url, application="tenure-child-ledger"),

@@ -14,7 +14,7 @@ from celery.worker.request import Request
 
 from tasks import process
 from tenure.iterations.ledger import EndedBy, Outcome
-from tenure.kit import clock
+from tenure.kit import clock, crash
 
 OWNER_HEADER: Final = "tenure_owner"
 # How long after the hard limit the child ends itself, should the parent not have done it.
@@ -30,11 +30,13 @@ class AccountedRequest(Request):  # type: ignore[misc]  # Celery is untyped
         self._owner = secrets.token_hex(16)
         self._accepted_at: float | None = None
         self._request_dict[OWNER_HEADER] = self._owner
+        crash.point("request.received", self.task.job.name)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Remember when the body could have begun."""
         self._accepted_at = clock.monotonic()
         super().on_accepted(pid, time_accepted)
+        crash.point("request.accepted", self.task.job.name)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Write the END of a hard limit; the soft one is the child's own affair."""
@@ -65,4 +67,5 @@ class AccountedRequest(Request):  # type: ignore[misc]  # Celery is untyped
         return bool(clock.monotonic() - self._accepted_at >= hard_s + WATCHDOG_GRACE_S)
 
     def _end(self, outcome: Outcome, error_type: str) -> None:
+        crash.point("end.parent", self.task.job.name)
         process.parent().end(self._owner, outcome, EndedBy.PARENT, error_type)

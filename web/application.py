@@ -14,6 +14,7 @@ import web.api
 from tenure import __version__
 from tenure import settings as settings_module
 from tenure.accounts.tokens import Tokens
+from tenure.kit import crash
 from tenure.kit.db import Database, StatementDoor
 from tenure.kit.logging import get_logger, mask_in_logs
 from tenure.kit.valkey import connect
@@ -41,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Application:
     """The application for these settings, or for those of the environment and the running stack."""
     settings = settings or settings_module.load()
     mask_in_logs(settings.secrets())
+    crash.arm(settings.crash_at, settings.data_dir, role="web")
     app = Application(
         "web",
         info=Info(title="Tenure", version=__version__, description=_DESCRIPTION),

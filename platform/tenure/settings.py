@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from tenure.errors import BadSettings, FieldError
+from tenure.kit import crash
 from tenure.kit.secret_key import read_or_make_key
 
 STACK_FILE: Final = "stack.json"
@@ -184,7 +185,7 @@ class Settings(BaseModel):
     sentry_dsn: SecretStr | None = None
     """Where errors are reported."""
     crash_at: str | None = None
-    """A fault point for tests."""
+    """Crash points for tests, `point[@job][*times][=action]`, comma separated; refused in production."""
     jobs: Annotated[dict[str, JobOverride], BeforeValidator(_json)] = {}
     """Changes of jobs, JSON: `{"expiry": {"every_s": 30}}`."""
     limits: Annotated[Limits, BeforeValidator(_json)] = Limits()
@@ -202,6 +203,12 @@ class Settings(BaseModel):
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
             raise ValueError("must start with redis:// or rediss://")
+        return value
+
+    @field_validator("crash_at")
+    @classmethod
+    def _names_crash_points(cls, value: str | None) -> str | None:
+        crash.parse(value or "")
         return value
 
     @field_validator("smtp_url")

@@ -17,6 +17,7 @@ from tenure.events.relay import Every, Relay
 from tenure.iterations import queues
 from tenure.iterations.catalog import catalog
 from tenure.iterations.node import Node
+from tenure.kit import crash
 from tenure.kit.clock import utc_now
 from tenure.kit.db import Database
 from tenure.kit.ids import new_id
@@ -36,6 +37,7 @@ def relay(data_dir: Path | None) -> None:
     settings = settings_module.load(data_dir=data_dir)
     mask_in_logs(settings.secrets())
     configure_logging(role="relay")
+    crash.arm(settings.crash_at, settings.data_dir, role="relay")
     url = settings.require_database_url()
     db = Database(url, pool_size=1, application="tenure-relay")
     node = Node(role="relay", name="relay", database_url=url, lease_s=settings.node_lease_s)

@@ -16,7 +16,7 @@ import redis
 from tenure.errors import Unavailable
 from tenure.events import order
 from tenure.events.publish import HISTORY, Publisher
-from tenure.kit import clock
+from tenure.kit import clock, crash
 from tenure.kit.db import Database, conninfo
 from tenure.kit.ids import new_id
 from tenure.kit.logging import get_logger
@@ -63,6 +63,8 @@ class Relay:
             if numbered is None:  # another relay leads
                 self._stop.wait(_IDLE_S)
                 continue
+            if numbered:
+                crash.point("relay.numbered")
             self._publish()
             self._sample(self._publisher)
             if numbered == 0:
@@ -84,6 +86,7 @@ class Relay:
             if not events:
                 return
             self._publisher.publish(events)
+            crash.point("relay.published")
             self._published = events[-1].seq
 
     def _first_to_publish(self) -> int:

@@ -13,6 +13,7 @@ from tenure.errors import Unavailable
 from tenure.iterations import announce, ledger, slots
 from tenure.iterations.ledger import Ended
 from tenure.iterations.node import Node
+from tenure.kit import crash
 from tenure.kit.db import StatementDoor
 from tenure.kit.logging import get_logger
 
@@ -44,10 +45,13 @@ class Repair:
         try:
             if node.may_judge:
                 ended = ledger.reap(self._door, lease_s=self._lease_s)
+                if ended:
+                    crash.point("repair.reaped", ended[0].job)
                 for end in ended:
                     announce.ended(end)
                 self._on_end(ended)
             for slot in slots.skip_stale(self._door):
+                crash.point("repair.skipped", slot["job"])
                 _log.warning("slot.skipped", **slot)
             self._publish(self._door)
         except Unavailable as error:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tenure.errors import IterationOver
-from tenure.kit import clock
+from tenure.kit import clock, crash
 from tenure.kit.db import Database
 
 # FOR SHARE: END waits for writes that are under way, and no write begins after END. (FOR KEY SHARE would
@@ -58,6 +58,8 @@ class Run:
             if session.execute(_FENCE, {"id": self.iteration_id}).first() is None:
                 raise IterationOver
             yield session
+            crash.point("body.uncommitted", self.job)
+        crash.point("body.committed", self.job)
 
     @property
     def has_time(self) -> bool:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from tenure.events.append import append, subscription_event
 from tenure.iterations.crew import Crew
 from tenure.iterations.run import Run
+from tenure.kit import crash
 from tenure.kit.retry import Backoff
 from tenure.notices.ports import Message, Outcome, Refused, Sender, Sent, Unknown, Unsent
 from tenure.notices.rules import MUST_ARRIVE, Standing, skip_reason
@@ -164,7 +165,9 @@ def _send_one(crew: Crew, senders: Mapping[str, Sender], health: _Health) -> boo
     if reason is not None:
         crew.count(seen=1, skipped=1)
         return True
+    crash.point("call.claimed")
     outcome = senders[row.channel].send(_message(row))
+    crash.point("call.answered")
     health.note(row.channel, outcome)
     result = _judged(row, outcome)
     with crew.transaction() as session:

@@ -16,6 +16,7 @@ from tenure.alerts.raise_alert import raise_alert
 from tenure.errors import TenureError
 from tenure.events.append import append
 from tenure.iterations.run import Run
+from tenure.kit import crash
 from tenure.kit.logging import get_logger
 from tenure.payments import payment_row
 from tenure.payments.credit import credit
@@ -56,6 +57,8 @@ def confirm(run: Run, chain: str) -> int:
                 payment = payment_from(values)
                 if not _confirm_one(session, payment, head, run.iteration_id):
                     failed.append(payment.id)
+            if found:
+                crash.point("watch.credited")
         total += len(found) - (len(failed) - before)
         if len(found) < _BATCH:
             break

@@ -21,6 +21,7 @@ from tenure.alerts.raise_alert import raise_alert, resolve_alert
 from tenure.errors import TenureError
 from tenure.events.append import append
 from tenure.iterations.run import Run
+from tenure.kit import crash
 from tenure.payments import chain_memory
 from tenure.payments.confirm import confirm
 from tenure.payments.expire_invoices import expire_invoices
@@ -73,6 +74,7 @@ def run(run: Run, settings: Settings, readers: Mapping[str, ChainReader]) -> Non
             if isinstance(seen, TenureError):
                 _note_failure(run, one.chain, seen)
                 continue
+            crash.point("watch.seen")
             written = _write(run, one, seen)
             confirm(run, one.chain.name)
             if not seen.complete and not seen.behind and written:

@@ -21,6 +21,7 @@ from tenure.alerts.raise_alert import raise_alert, resolve_alert
 from tenure.events.append import append, subscription_event
 from tenure.iterations.crew import Crew
 from tenure.iterations.run import Run
+from tenure.kit import crash
 from tenure.kit.ids import new_id
 from tenure.kit.retry import Backoff
 from tenure.kit.times import rfc3339
@@ -209,7 +210,9 @@ def _ask(crew: Crew, provisioner: Provisioner, health: _Health, one: _Claimed) -
     """What the provisioner said; None when it was not asked any more."""
     if not crew.goes_on:
         return None
+    crash.point("call.claimed")
     outcome = provisioner.put_account(one.account)
+    crash.point("call.answered")
     health.failures = health.failures + 1 if isinstance(outcome, Retry) else 0
     if health.failures >= _GIVE_UP_AFTER:
         crew.stop()

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from tenure.iterations.crew import Crew
 from tenure.iterations.run import Run
+from tenure.kit import crash
 from tenure.kit.sealing import Sealer, Unreadable
 from tenure.outbox.claim import Claimed, claim, retire_lapsed
 from tenure.outbox.topics import WEBHOOK
@@ -91,7 +92,9 @@ def _deliver_one(post: Post, sealer: Sealer, traffic: Traffic, crew: Crew) -> bo
         if letter is None:
             crew.count(seen=1, skipped=1)
             return True
+        crash.point("call.claimed")
         told = _posted(post, sealer, letter)
+        crash.point("call.answered")
         traffic.note(letter.endpoint_id, delivered=told.delivered)
         with crew.transaction() as session:
             write_outcome(session, claimed, letter, told)
