@@ -31,6 +31,9 @@ class WebhookEndpoint(Base):
     types: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     # Encrypted; the key is derived from TENURE_SECRET_KEY.
     secret_sealed: Mapped[bytes] = mapped_column(LargeBinary())
+    # The secret before the last change, and until when messages are signed with it as well.
+    previous_sealed: Mapped[bytes | None] = mapped_column(LargeBinary())
+    previous_until: Mapped[datetime | None]
     # Drawn from the numbers of events: what was written before is not told to this endpoint.
     after_n: Mapped[int] = mapped_column(BigInteger)
     # Tries that failed since the last one that did not.
@@ -42,6 +45,7 @@ class WebhookEndpoint(Base):
     __table_args__ = (
         CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_whole"),
         CheckConstraint("cardinality(types) > 0", name="types"),
+        CheckConstraint("(previous_sealed IS NULL) = (previous_until IS NULL)", name="previous_whole"),
     )
 
 
