@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from tenure.events import order
 from tenure.events.append import NewEvent, append
-from tenure.events.publish import Publisher
+from tenure.events.publish import Forgotten, Publisher
 from tenure.events.queries import channel_history, events
 from tenure.events.relay import Relay
 from tenure.kit.db import Database
@@ -107,7 +107,9 @@ def test_a_stream_holds_each_event_once_at_its_offset(db: Database, live: redis.
     until(lambda: len(stream(live)) == 2, within_s=10, what="published")
     with db.transaction() as session:
         placed = order.after(session, 0)
-    Publisher(live, epoch="x").publish(placed)  # what a relay does that died before it noted its progress
+    Publisher(live, epoch="x").publish(
+        placed, after=0
+    )  # what a relay does that died before it noted its progress
     assert [key for key, _ in stream(live)] == ["1-0", "2-0"]
     assert [event["type"] for _, event in stream(live)] == ["test.a", "test.b"]
 
@@ -134,6 +136,72 @@ def test_an_emptied_valkey_gets_its_history_back_under_a_new_epoch(
     until(lambda: len(stream(live)) == 3, within_s=20, what="published again")
     second.stop()
     thread.join(10)
+
+
+def epoch_of(live: redis.Redis, channel: str = "iterations") -> str | None:
+    found: Any = live.hget(f"tenure:live:meta:{channel}", "epoch")
+    return found
+
+
+def test_a_valkey_that_is_emptied_under_a_running_relay_begins_a_new_life_with_its_history(
+    db: Database, live: redis.Redis, relay: Relay
+) -> None:
+    # Its connection never broke: only the missing mark tells it. Offsets start again at 1, and without a new
+    # epoch a reader would take new events for ones that it has.
+    write(db, "a", "b", "c")
+    until(lambda: len(stream(live)) == 3, within_s=20, what="published")
+    before = epoch_of(live)
+    live.flushdb()
+    assert stream(live) == []
+    write(db, "d")
+    until(lambda: len(stream(live)) == 4, within_s=20, what="everything is published again")
+    assert [event["type"] for _, event in stream(live)] == ["test.a", "test.b", "test.c", "test.d"]
+    assert [key for key, _ in stream(live)] == ["1-0", "2-0", "3-0", "4-0"]
+    assert before
+    assert epoch_of(live) not in {None, before}
+
+
+def test_an_emptied_valkey_gets_its_history_back_also_when_nothing_new_happens(
+    db: Database, live: redis.Redis, relay: Relay
+) -> None:
+    write(db, "a", "b")
+    until(lambda: len(stream(live)) == 2, within_s=20, what="published")
+    live.flushdb()
+    until(lambda: len(stream(live)) == 2, within_s=20, what="published again, without a new event")
+
+
+def test_nothing_is_published_to_a_valkey_that_forgot_in_the_middle(db: Database, live: redis.Redis) -> None:
+    """The flush falls between the relay's look at the mark and its publishing."""
+    write(db, "a", "b", "c", "d")
+    with db.transaction() as session:
+        order.lead(session, holder="test", lease_s=60)
+        order.number_pending(session)
+        placed = order.after(session, 0)
+    publisher = Publisher(live, epoch="first")
+    publisher.publish(placed[:2])
+    live.flushdb()
+    with pytest.raises(Forgotten):
+        publisher.publish(placed[2:], after=2)
+    assert stream(live) == []
+    assert publisher.published_upto() is None
+
+
+def test_a_valkey_that_went_back_in_time_begins_a_new_life(
+    db: Database, live: redis.Redis, relay: Relay
+) -> None:
+    """As one that lost the last second of its file: what it forgot is told again, under a new epoch."""
+    write(db, "a", "b", "c")
+    until(lambda: len(stream(live)) == 3, within_s=20, what="published")
+    before = epoch_of(live)
+    with live.pipeline(transaction=True) as pipe:
+        pipe.set("tenure:live:published", 2)
+        pipe.hset("tenure:live:meta:iterations", mapping={"off": 2, "last_seq": 2})
+        pipe.xdel("tenure:live:stream:iterations", "3-0")
+        pipe.execute()
+    write(db, "d")
+    until(lambda: len(stream(live)) == 4, within_s=20, what="published again")
+    assert [key for key, _ in stream(live)] == ["1-0", "2-0", "3-0", "4-0"]
+    assert epoch_of(live) != before
 
 
 def test_a_database_that_went_back_begins_a_new_life_of_the_channels(

@@ -3,7 +3,8 @@
 One Lua call carries one event into all its broad channels: it refuses what a channel already has
 (`seq <= last_seq`), gives a contiguous offset, keeps the last 100 in the channel's stream under the id
 `<offset>-0`, and rings the bell. Pub/sub is only the bell: a reader that missed it repairs the hole from
-the stream. A channel whose Valkey lost its memory starts a new epoch, so old offsets are never mistaken.
+the stream. A channel whose Valkey lost its memory starts a new epoch, so old offsets are never mistaken: the
+call publishes nothing unless the mark of what was published before is there.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ _BULK: Final = 50
 _REMEMBERED: Final = 1000
 
 # KEYS: 1 the published mark, then (meta, stream) of each broad channel.
-# ARGV: seq, event JSON, object offsets as JSON entries (may be empty), epoch for new channels, then names.
+# ARGV: seq, event JSON, object offsets as JSON entries (may be empty), epoch for new channels, the least that
+# the mark must be (-1: no matter), then names. -1 back: the mark is not there, nothing was done.
 _PUBLISH_LUA: Final = """
 local seq, event, objects, fresh = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local mark = tonumber(redis.call('GET', KEYS[1]) or '-1')
+if mark < tonumber(ARGV[5]) then return -1 end
 local at = {}
-for i = 5, #ARGV do
-    local meta, stream = KEYS[2 + (i - 5) * 2], KEYS[3 + (i - 5) * 2]
+for i = 6, #ARGV do
+    local meta, stream = KEYS[2 + (i - 6) * 2], KEYS[3 + (i - 6) * 2]
     local last = tonumber(redis.call('HGET', meta, 'last_seq') or '-1')
     if seq > last then
         redis.call('HSETNX', meta, 'epoch', fresh)
@@ -48,9 +52,13 @@ if #at > 0 then
     redis.call('PUBLISH', 'tenure:live', '{"seq":' .. seq .. ',"event":' .. event .. ',"at":['
         .. table.concat(at, ',') .. ']}')
 end
-if seq > tonumber(redis.call('GET', KEYS[1]) or '-1') then redis.call('SET', KEYS[1], seq) end
+if seq > mark then redis.call('SET', KEYS[1], seq) end
 return #at
 """.replace("HISTORY", str(HISTORY))
+
+
+class Forgotten(Exception):
+    """Valkey does not know any more what was published before: it was emptied, or went back in time."""
 
 
 class Publisher:
@@ -69,29 +77,38 @@ class Publisher:
         mark: Any = self._valkey.get(_PUBLISHED)
         return None if mark is None else int(mark)
 
-    def forget(self, *, epoch: str) -> None:
-        """Valkey knows no event any more, and channels begin a new life: their old offsets mean nothing."""
-        stale = [_PUBLISHED]
+    def forget(self, *, epoch: str, published_upto: int) -> None:
+        """Channels begin a new life behind this place, and their old offsets mean nothing."""
+        stale = []
         for channel in BROAD_CHANNELS:
             stale += [f"{PREFIX}:meta:{channel}", f"{PREFIX}:stream:{channel}"]
-        self._valkey.delete(*stale)
+        with self._valkey.pipeline(transaction=True) as pipe:
+            pipe.delete(*stale)
+            pipe.set(_PUBLISHED, published_upto)
+            pipe.execute()
         self._epoch = epoch
 
-    def publish(self, events: Sequence[PlacedEvent]) -> None:
-        """Publish in order. Safe to repeat. Raises redis errors: the caller tries the rest again later."""
+    def publish(self, events: Sequence[PlacedEvent], *, after: int | None = None) -> None:
+        """Publish in order. Safe to repeat. Raises redis errors: the caller tries the rest again later.
+
+        `after` is the place that Valkey must know as published; without it (None) anything goes. Raises
+        Forgotten when it does not: from that event on nothing was published.
+        """
         if not events:
             return
         with self._valkey.pipeline(transaction=False) as pipe:
             for event in self._conflated(events):
-                self._queue(pipe, event)
-            pipe.execute()
+                self._queue(pipe, event, after)
+                after = event.seq
+            if -1 in pipe.execute():
+                raise Forgotten
 
     def ring(self, channel: str, event: dict[str, Any]) -> None:
         """Send something that is true only now (a queue's depth) without history or place."""
         message = {"seq": 0, "event": event, "at": [[channel, 0, ""]]}
         self._valkey.publish(PREFIX, json.dumps(message, separators=(",", ":")))
 
-    def _queue(self, pipe: Any, event: PlacedEvent) -> None:
+    def _queue(self, pipe: Any, event: PlacedEvent, after: int | None) -> None:
         broad = [channel for channel in event.channels if channel in BROAD_CHANNELS]
         keys = [_PUBLISHED]
         for channel in broad:
@@ -114,6 +131,7 @@ class Publisher:
             json.dumps(body, separators=(",", ":")),
             objects,
             self._epoch,
+            -1 if after is None else after,
             *broad,
         ]
         self._script(keys=keys, args=arguments, client=pipe)

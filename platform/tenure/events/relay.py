@@ -15,7 +15,7 @@ import redis
 
 from tenure.errors import Unavailable
 from tenure.events import order
-from tenure.events.publish import HISTORY, Publisher
+from tenure.events.publish import HISTORY, Forgotten, Publisher
 from tenure.kit import clock, crash
 from tenure.kit.db import Database, conninfo
 from tenure.kit.ids import new_id
@@ -38,6 +38,7 @@ class Relay:
         self._holder = new_id("rly")
         self._stop = threading.Event()
         self._published: int | None = None
+        self._same_database = False
 
     def stop(self) -> None:
         """End after the round in hand."""
@@ -54,7 +55,7 @@ class Relay:
                     self._follow(listener)
             except (Unavailable, psycopg.OperationalError, redis.RedisError) as error:
                 _log.warning("relay.waiting", reason=type(error).__name__)
-                self._published = None  # ask Valkey again: it may have lost its memory
+                self._same_database = False
                 self._stop.wait(_BACK_OFF_S)
 
     def _follow(self, listener: psycopg.Connection[Any]) -> None:
@@ -78,29 +79,39 @@ class Relay:
             return order.number_pending(session)
 
     def _publish(self) -> None:
-        if self._published is None:
-            self._published = self._first_to_publish()
+        after = self._published_upto()
         while not self._stop.is_set():
             with self._db.transaction() as session:
-                events = order.after(session, self._published)
+                events = order.after(session, after)
             if not events:
                 return
-            self._publisher.publish(events)
+            try:
+                self._publisher.publish(events, after=after)
+            except Forgotten:
+                return  # between the look at the mark and now: the next round begins anew
             crash.point("relay.published")
-            self._published = events[-1].seq
+            after = self._published = events[-1].seq
 
-    def _first_to_publish(self) -> int:
-        mark = self._publisher.published_upto()
+    def _published_upto(self) -> int:
+        """Where to go on. Valkey is asked each time: it may have lost its memory and kept the connection."""
+        found = self._publisher.published_upto()
+        mark = -1 if found is None else found
+        remembers = mark >= (self._published or 0)
+        if remembers and self._same_database:
+            return mark
         with self._db.transaction() as session:
             last = order.last_seq(session)
-        if mark is not None and mark <= last:
+        self._same_database = True
+        if remembers and mark <= last:
             return mark
-        if mark is not None:
-            # The database is older than what was published: it was restored. Valkey would refuse its events.
-            _log.warning("relay.database_is_older", published=mark, last=last)
-            self._publisher.forget(epoch=new_id("ep")[3:])
-        # Valkey knows nothing: fill its streams again with about as much as they would hold.
-        return max(0, last - 10 * HISTORY)
+        # Either Valkey knows less than was published, or the database is older than what was (restored from
+        # a backup), and Valkey would refuse its events.
+        _log.warning("relay.new_life", mark=mark, published=self._published, last=last)
+        # Fill the streams again with about as much as they would hold.
+        start = max(0, last - 10 * HISTORY)
+        self._publisher.forget(epoch=new_id("ep")[3:], published_upto=start)
+        self._published = start
+        return start
 
 
 class Every:
