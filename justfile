@@ -50,6 +50,11 @@ fix:
 kill *arguments:
     "{{ python }}" -m pytest -m kill "$@"
 
+# Four builds that are broken on purpose: each must be caught, and the sound one must stand
+[group('check')]
+@mutants *arguments:
+    "{{ python }}" -m pytest tests/mutants "$@"
+
 # The console's types, style, tests and size
 [group('check')]
 [working-directory('web/console')]
