@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from bench import iterations, relay
+from bench import api, delivery, iterations, live, relay
 from bench.machine import describe
 
-_ALL = {"iterations": iterations.main, "relay": relay.main}
+_ALL = {
+    "iterations": iterations.main,
+    "relay": relay.main,
+    "live": live.main,
+    "delivery": delivery.main,
+    "api": api.main,
+}
 
 
 def run() -> None:

@@ -11,27 +11,21 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import psutil
 
 from bench.live_candidates import Candidate, candidates
 from bench.live_client import Client
 from bench.machine import Servers, servers
+from bench.serving import cpu_s, serving
 
-ROOT = Path(__file__).resolve().parents[1]
 _SERVER_CORE, _CLIENT_CORE = 0, 1
 _PATIENCE_S = 60.0
 
@@ -108,10 +102,10 @@ def _measure(where: Servers, candidate: Candidate, size: Size) -> Figures:
 def _steady(candidate: Candidate, client: Client, pid: int, size: Size) -> tuple[float, list[float], float]:
     """CPU per delivery at 20 events/s, then the delays at 5 events/s, and the client's share of its core."""
     client.settle()
-    used, own, began = _cpu(pid), time.process_time(), time.perf_counter()
+    used, own, began = cpu_s(pid), time.process_time(), time.perf_counter()
     sent = _publish_at(candidate, client, rate=20, seconds=size.seconds)
     _collect(client, sent * len(client.conns))
-    steady_us = (_cpu(pid) - used) / max(1, client.received) * 1e6
+    steady_us = (cpu_s(pid) - used) / max(1, client.received) * 1e6
     share = (time.process_time() - own) / (time.perf_counter() - began)
     client.settle()
     sent = _publish_at(candidate, client, rate=5, seconds=size.seconds)
@@ -131,11 +125,11 @@ def _publish_at(candidate: Candidate, client: Client, *, rate: float, seconds: f
 
 def _burst(candidate: Candidate, client: Client, pid: int, count: int) -> tuple[float, float]:
     client.settle()
-    used, began = _cpu(pid), time.perf_counter()
+    used, began = cpu_s(pid), time.perf_counter()
     candidate.publish(count, 0)
     _collect(client, count * len(client.conns))
     took = time.perf_counter() - began
-    return (_cpu(pid) - used) / max(1, client.received) * 1e6, client.received / took
+    return (cpu_s(pid) - used) / max(1, client.received) * 1e6, client.received / took
 
 
 def _stalled(candidate: Candidate, client: Client, events: int) -> int:
@@ -169,50 +163,10 @@ def _clients(candidate: Candidate, port: int, number: int) -> Iterator[Client]:
 
 @contextmanager
 def _serving(where: Servers, candidate: Candidate) -> Iterator[tuple[int, int]]:
-    """The server on a core of its own; its port and the pid of the process that serves."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [word.replace("PORT", str(port)) for word in candidate.command]
     log = where.folder / f"{candidate.name.replace('/', '-')}.log"
     environment = {**where.environment(), **candidate.env}
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
-    try:
-        _until_it_answers(port, process, log)
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        if os.cpu_count() != 1:
-            for each in family:
-                each.cpu_affinity([_SERVER_CORE])
-        yield port, family[-1].pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-
-def _until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"{process.args!r} ended: {log.read_text()[-2000:]}"
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=2).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(f"{process.args!r} does not answer")
-
-
-def _cpu(pid: int) -> float:
-    """Seconds on a core, user and system, of all threads: finer than the clock ticks of times()."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(each.read_text().split()[0]) for each in tasks) / 1e9
+    with serving(candidate.command, environment, log, core=_SERVER_CORE) as (port, pid):
+        yield port, pid
 
 
 def _print(shown: dict[str, Figures], size: Size) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from bench import live_client
 from bench.machine import Servers
+from bench.serving import PORT
 from tenure.accounts.api_keys import create_api_key
 from tenure.accounts.principal import Role
 from tenure.events.order import PlacedEvent
@@ -21,6 +22,24 @@ from tenure.kit.db import Database
 from tenure.kit.valkey import connect
 
 _DATA = {"note": "x" * 60}
+# Tenure's web process, and what keeps its limits out of a benchmark's way.
+WEB = (sys.executable, "-m", "gunicorn", "-c", "web/gunicorn.conf.py", "--worker-connections", "20000",
+       "--bind", f"127.0.0.1:{PORT}")  # fmt: skip
+WEB_SETTINGS = {
+    "TENURE_LIMITS": json.dumps(
+        dict.fromkeys(
+            (
+                "ws_handshakes_per_min",
+                "ws_open_per_address",
+                "ws_open_per_user",
+                "login_per_min",
+                "api_per_min",
+            ),
+            0,
+        )
+    ),
+    "TENURE_SECRET_KEY": "a benchmark's key, long enough for all",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +76,12 @@ def candidates(where: Servers) -> Iterator[Candidate]:
 
     python = sys.executable
     gunicorn = [python, "-m", "gunicorn", "-k", "gevent", "-w", "1", "--worker-connections", "20000",
-                "--no-control-socket", "--log-level", "warning", "--bind", "127.0.0.1:PORT"]  # fmt: skip
-    yield Candidate("raw sends", [python, "-m", "bench.peers.raw", "PORT"], nothing, to_all)
+                "--no-control-socket", "--log-level", "warning", "--bind", f"127.0.0.1:{PORT}"]  # fmt: skip
+    yield Candidate("raw sends", [python, "-m", "bench.peers.raw", PORT], nothing, to_all)
     yield _tenure(where)
     yield Candidate(
         "FastAPI/uvicorn",
-        [python, "-m", "uvicorn", "bench.peers.fastapi_app:app", "--port", "PORT", "--loop", "uvloop",
+        [python, "-m", "uvicorn", "bench.peers.fastapi_app:app", "--port", PORT, "--loop", "uvloop",
          "--http", "httptools", "--ws", "websockets-sansio", "--log-level", "warning"],
         nothing,
         to_all,
@@ -86,11 +105,7 @@ def _tenure(where: Servers) -> Candidate:
     place = iter(range(1, 1 << 40))
 
     def hello(sock: socket.socket) -> None:
-        live_client.send_text(sock, json.dumps({"type": "auth", "token": key}))
-        live_client.read_until(sock, "authenticated")
-        channels = ["iterations", "alerts", "system"]
-        live_client.send_text(sock, json.dumps({"type": "subscribe", "channels": channels, "rid": "1"}))
-        live_client.read_until(sock, "ack")
+        join(sock, key, ["iterations", "alerts", "system"])
 
     def publish(count: int, padding: int) -> None:
         publisher.publish(
@@ -104,15 +119,15 @@ def _tenure(where: Servers) -> Candidate:
             ]
         )  # fmt: skip
 
-    limits = {"ws_handshakes_per_min": 0, "ws_open_per_address": 0, "ws_open_per_user": 0}
-    return Candidate(
-        "Tenure",
-        [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn.conf.py", "--worker-connections", "20000",
-         "--bind", "127.0.0.1:PORT"],
-        hello,
-        publish,
-        env={"TENURE_LIMITS": json.dumps(limits), "TENURE_SECRET_KEY": "a benchmark's key, long enough"},
-    )  # fmt: skip
+    return Candidate("Tenure", WEB, hello, publish, env=WEB_SETTINGS)
+
+
+def join(sock: socket.socket, key: str, channels: Sequence[str]) -> None:
+    """Say who we are and subscribe; returns when the server has acknowledged."""
+    live_client.send_text(sock, json.dumps({"type": "auth", "token": key}))
+    live_client.read_until(sock, "authenticated")
+    live_client.send_text(sock, json.dumps({"type": "subscribe", "channels": channels, "rid": "1"}))
+    live_client.read_until(sock, "ack")
 
 
 def _message(offset: int, padding: int) -> dict[str, object]:

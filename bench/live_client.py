@@ -42,6 +42,8 @@ class Client:
     conns: dict[int, Conn] = field(default_factory=dict)
     published: list[float] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
+    # Where the publisher is another process: (which event of its connection, when it came).
+    seen: list[tuple[int, float]] = field(default_factory=list)
     # What marks a text frame as an event to be counted; None counts every one.
     mark: bytes | None = None
     _epoll: select.epoll = field(default_factory=select.epoll)
@@ -77,6 +79,7 @@ class Client:
         """Begin counting anew."""
         self.published.clear()
         self.delays.clear()
+        self.seen.clear()
         for conn in self.conns.values():
             conn.events = 0
 
@@ -113,6 +116,8 @@ class Client:
             if data[at] == _TEXT and (self.mark is None or self.mark in data[at:end]):
                 if conn.events < len(self.published):
                     self.delays.append(now - self.published[conn.events])
+                else:
+                    self.seen.append((conn.events, now))
                 conn.events += 1
             elif data[at] == _PING:
                 conn.sock.send(_PONG)
