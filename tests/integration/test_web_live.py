@@ -231,7 +231,7 @@ def test_compression_is_declined(web: Web):
 def test_what_is_no_handshake_is_a_clear_error(web: Web):
     assert web.call("GET", "/ws", role=None).status == 400
     broken = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "1"}
-    assert web.call("GET", "/ws", role=None, headers=broken).status == 400
+    assert web.call("GET", "/ws", role=None, headers=broken).status == 426
 
 
 # -- runs -------------------------------------------------------------------------------------------------

@@ -9,26 +9,21 @@ from __future__ import annotations
 import _socket
 from typing import TYPE_CHECKING, Any, Final
 
-from wsproto.connection import Connection as Parser
-from wsproto.connection import ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-
 from tenure.kit import clock
 from web.live import frames
 from web.live.frames import Close
+from web.live.inbound import Fault, Goodbye, Inbound, Ping
 
 if TYPE_CHECKING:
     from tenure.accounts.principal import Principal
     from web.live.hub import Hub
 
-MAX_MESSAGE: Final = 65_536
 INBOX: Final = 32
 _READ: Final = 65_536
 # A reader that lets this much wait, or lets anything wait this long, is cut: it reconnects and resumes.
 MOST_BYTES: Final = 262_144
 MOST_FRAMES: Final = 512
 LONGEST_WAIT_S: Final = 10.0
-_CODES_OF_PEER: Final = range(1000, 5000)
 
 
 class Connection:
@@ -37,9 +32,8 @@ class Connection:
     __slots__ = (
         "address", "auth_deadline", "backlog", "backlog_bytes", "backlog_since", "bucket", "bucket_at",
         "busy", "channels", "closing_since", "cut_off", "dirty", "expires", "expiry_told", "gone",
-        "half_sent", "hub", "id", "inbox", "last_rx", "outbox", "outbox_bytes", "parser", "partial",
-        "partial_bytes", "paused", "pinged", "principal", "reader", "sock", "strikes", "violations",
-        "writer",
+        "half_sent", "hub", "hung_up", "id", "inbound", "inbox", "last_rx", "outbox", "outbox_bytes",
+        "paused", "pinged", "principal", "reader", "sock", "strikes", "violations", "writer",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: _socket.socket, *, id: str, address: str) -> None:  # noqa: A002
@@ -50,9 +44,7 @@ class Connection:
         self.address = address
         self.principal: Principal | None = None
         self.channels: set[str] = set()
-        self.parser: Any = Parser(ConnectionType.SERVER)
-        self.partial: list[str] = []
-        self.partial_bytes = 0
+        self.inbound = Inbound()
         self.inbox: list[str] = []  # at most 32: a list costs a tenth of a deque
         self.busy = False
         self.paused = False
@@ -66,6 +58,7 @@ class Connection:
         self.dirty = False
         self.gone = False
         self.closing_since = 0.0
+        self.hung_up = False
         now = clock.monotonic()
         self.last_rx = now
         self.pinged = 0.0
@@ -98,6 +91,8 @@ class Connection:
             self.hub.drop(self)
             return
         self.last_rx = clock.monotonic()
+        if self.closing_since:
+            return  # our goodbye was the last word: what still comes is thrown away until the peer hangs up
         try:
             self._feed(data)
         except Exception as error:  # noqa: BLE001 - the edge of the loop: one socket's fault must not reach the others
@@ -105,45 +100,17 @@ class Connection:
             self.close(Close.INTERNAL, "internal")
 
     def _feed(self, data: bytes) -> None:
-        self.parser.receive_data(data)
-        for event in self.parser.events():
-            if self.closing_since and not isinstance(event, CloseConnection):
-                continue  # we said goodbye: only the peer's close matters
-            if isinstance(event, TextMessage):
-                self._text(event)
-            elif isinstance(event, Ping):
-                self.send(frames.pong(bytes(event.payload)))
-            elif isinstance(event, BytesMessage):
-                self.close(Close.BINARY, "text frames only")
-            elif isinstance(event, CloseConnection):
-                self._peer_closed(event)
+        for one in self.inbound.feed(data):
+            if isinstance(one, str):
+                self.hub.received(self, one)
+            elif isinstance(one, Ping):
+                self.hub.pinged(self, one.payload)
+            elif isinstance(one, Goodbye):
+                self.close(one.code)
+            elif isinstance(one, Fault):
+                self.close(one.code, one.reason)
+            if self.closing_since or self.gone:
                 return
-
-    def _text(self, event: TextMessage) -> None:
-        part = event.data
-        self.partial_bytes += len(part) if part.isascii() else len(part.encode())
-        if self.partial_bytes > MAX_MESSAGE:
-            self.close(Close.TOO_LARGE, "message over 64 KiB")
-            return
-        self.partial.append(part)
-        if not event.message_finished:
-            return
-        whole = self.partial[0] if len(self.partial) == 1 else "".join(self.partial)
-        self.partial.clear()
-        self.partial_bytes = 0
-        self.hub.received(self, whole)
-
-    def _peer_closed(self, event: CloseConnection) -> None:
-        if self.closing_since:
-            self.hub.drop(self)
-            return
-        failed = self.parser.state.name == "OPEN"  # the parser gave up: not the peer's wish
-        code = int(event.code)
-        known = code if code in _CODES_OF_PEER else Close.NO_CODE
-        self.close(known, (event.reason or "") if failed else "")
-        if not failed:
-            self.hub.flush_one(self)
-            self.hub.drop(self)
 
     def pause_reading(self) -> None:
         """Let TCP hold the peer back until `resume_reading`."""
@@ -173,12 +140,16 @@ class Connection:
             self.hub.mark_dirty(self)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye: what is queued leaves, then the close frame; the peer has two seconds to answer."""
+        """Say goodbye: what is queued leaves, then the close frame, then our end of the stream.
+
+        The peer has two seconds to end its own, so that nothing of ours is lost to a reset.
+        """
         if self.gone or self.closing_since:
             return
         self.send(frames.close(code, reason))
         self.closing_since = clock.monotonic()
         self.inbox.clear()
+        self.resume_reading()
 
     def cut(self) -> None:
         """End a reader that is too slow: the frame that is half sent is finished, then 4008, nothing else."""
@@ -193,6 +164,7 @@ class Connection:
         half = self.backlog[:1] if self.half_sent else []
         self.backlog = [*half, frames.close(Close.DEAD, "slow")]
         self.backlog_bytes = sum(map(len, self.backlog))
+        self.resume_reading()
         self._wait_writable()
 
     def flush(self) -> None:
@@ -217,8 +189,18 @@ class Connection:
             self.backlog = []
             self.backlog_bytes = 0
             self.half_sent = False
+            if self.closing_since and not self.hung_up:
+                self._hang_up()
         else:
             self._keep(waiting, sent, len(data))
+
+    def _hang_up(self) -> None:
+        """The close frame has left: nothing of ours follows."""
+        self.hung_up = True
+        try:
+            self.sock.shutdown(_socket.SHUT_WR)
+        except OSError:
+            self.hub.drop(self)
 
     def _keep(self, waiting: list[bytes], sent: int, total: int) -> None:
         if sent or not self.backlog:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import _socket
+import binascii
 import os
 import socket
 import ssl
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from flask_sock import Sock
 from wsproto.utilities import RemoteProtocolError
 
@@ -24,8 +25,11 @@ from web.problem import problem
 from web.services import Services, services
 
 log = get_logger("web.live")
+_TLS: Final = "TLS must end at a proxy before this process: the live layer cannot take over a TLS session"
 PATH: Final = "/ws"
 SUBPROTOCOL: Final = "tenure.v1"
+VERSION: Final = "13"
+_KEY_BYTES: Final = 16
 _SEND_BUFFER: Final = 131_072
 
 
@@ -53,16 +57,22 @@ def install(app: Flask, made: Services) -> None:
     app.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": [SUBPROTOCOL], "thread_class": _NoThread}
     sock = Sock(app)
 
-    def admission() -> None:
+    def admission() -> Response | None:
         if request.path != PATH:
-            return
+            return None
         # One encoded frame serves everybody, so nobody gets compression of their own.
         request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            return
+        if request.method != "GET" or request.headers.get("Upgrade", "").lower() != "websocket":
+            return None  # the route says 405 or 400
         if made.hub is None or made.draining:
             raise Unavailable("WebSockets are not served by this process now")
-        g.admission = admit(made, made.hub)
+        if isinstance(request.environ.get("gunicorn.socket"), ssl.SSLSocket):
+            log.error("ws.tls_refused", hint=_TLS)
+            raise Unavailable(_TLS, code="tls_ends_here")
+        refused = _bad_handshake(request)
+        if refused is None:
+            g.admission = admit(made, made.hub)
+        return refused
 
     def broken_handshake(_error: RemoteProtocolError) -> Response:
         return problem(400, "bad_handshake", "this is no WebSocket handshake")
@@ -70,6 +80,21 @@ def install(app: Flask, made: Services) -> None:
     app.before_request(admission)
     app.register_error_handler(RemoteProtocolError, broken_handshake)
     sock.route(PATH)(_serve)
+
+
+def _bad_handshake(given: Request) -> Response | None:
+    """The answer to a handshake that RFC 6455 forbids; wsproto refuses what is left."""
+    version = given.headers.get("Sec-WebSocket-Version")
+    if version is not None and version != VERSION:
+        spoken = {"Sec-WebSocket-Version": VERSION, "Upgrade": "websocket", "Connection": "Upgrade"}
+        return problem(426, "upgrade_required", f"only version {VERSION} is spoken", headers=spoken)
+    try:
+        key = binascii.a2b_base64(given.headers.get("Sec-WebSocket-Key", ""), strict_mode=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != _KEY_BYTES or given.environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
+        return problem(400, "bad_handshake", "this is no WebSocket handshake")
+    return None
 
 
 def admit(made: Services, hub: Hub) -> Admission:
@@ -119,7 +144,7 @@ def _serve(ws: Any) -> None:
 def _taken_over(served: Any) -> _socket.socket:
     """The connection as a socket of our own; the server is left with a dead one that closes at once."""
     if isinstance(served, ssl.SSLSocket):
-        raise BrokenRule("TLS ends at the proxy: a TLS session cannot be handed over")
+        raise BrokenRule(_TLS)
     descriptor = served.fileno()
     own = _socket.socket(fileno=os.dup(descriptor))
     left, right = socket.socketpair()

@@ -58,7 +58,9 @@ def close(code: int, reason: str = "") -> bytes:
     """A close frame; without a code where the peer gave none."""
     if code == Close.NO_CODE:
         return _frame(_CLOSE, b"")
-    return _frame(_CLOSE, struct.pack("!H", code) + reason.encode()[:_LONGEST_REASON])
+    # A reason that is too long is cut between two letters.
+    shown = reason.encode()[:_LONGEST_REASON].decode("utf-8", "ignore").encode()
+    return _frame(_CLOSE, struct.pack("!H", code) + shown)
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -21,8 +21,9 @@ from tenure.kit.ids import new_id
 from tenure.kit.logging import get_logger
 from web.live import commands, frames, node_stats
 from web.live.channels import HISTORY, Channel
-from web.live.connection import INBOX, LONGEST_WAIT_S, MAX_MESSAGE, Connection
+from web.live.connection import INBOX, LONGEST_WAIT_S, Connection
 from web.live.frames import Close
+from web.live.inbound import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from tenure.accounts.principal import Principal
@@ -161,16 +162,16 @@ class Hub:
         self.stats.total_messages += 1
         wait = self._over_rate(connection)
         if wait:
-            self.stats.throttled += 1
-            now = clock.monotonic()
-            connection.violations = [t for t in connection.violations if now - t < _VIOLATION_WINDOW_S]
-            connection.violations.append(now)
-            if len(connection.violations) >= _VIOLATIONS:
-                connection.close(Close.THROTTLED, "too many messages")
-                return
-            fields = {"code": "throttled", "message": "too many messages", "retry_after_ms": int(wait * 1000)}
-            rid = commands.rid_of(text)
-            connection.send(frames.message("error", {**({"rid": rid} if rid else {}), **fields}))
+            if not self._is_flood(connection):
+                fields = {
+                    "code": "throttled",
+                    "message": "too many messages",
+                    "retry_after_ms": int(wait * 1000),
+                }
+                rid = commands.rid_of(text)
+                connection.send(
+                    frames.message("error", {**({"rid": rid} if rid is not None else {}), **fields})
+                )
             return
         connection.inbox.append(text)
         if len(connection.inbox) >= INBOX:
@@ -181,6 +182,24 @@ class Hub:
             if self._workers < _WORKERS:
                 self._workers += 1
                 gevent.spawn(self._work)
+
+    def pinged(self, connection: Connection, payload: bytes) -> None:
+        """Answer a protocol ping; they count against the same limit as messages."""
+        if not self._over_rate(connection):
+            connection.send(frames.pong(payload))
+        else:
+            self._is_flood(connection)
+
+    def _is_flood(self, connection: Connection) -> bool:
+        """Count one over the limit; whether it was one too many and the connection was closed for it."""
+        self.stats.throttled += 1
+        now = clock.monotonic()
+        connection.violations = [t for t in connection.violations if now - t < _VIOLATION_WINDOW_S]
+        connection.violations.append(now)
+        if len(connection.violations) < _VIOLATIONS:
+            return False
+        connection.close(Close.THROTTLED, "too many messages")
+        return True
 
     def _over_rate(self, connection: Connection) -> float:
         rate = self.limits.ws_messages_per_s
@@ -228,10 +247,6 @@ class Hub:
             self.loop.run_callback(self._flush)
         self._dirty.append(connection)
 
-    def flush_one(self, connection: Connection) -> None:
-        """Write this connection's frames now."""
-        connection.flush()
-
     def _flush(self) -> None:
         waiting, self._dirty = self._dirty, []
         for connection in waiting:
@@ -248,6 +263,7 @@ class Hub:
                 # The machine or this process stood still: nobody else is to blame for the silence.
                 connection.pinged = 0.0
                 connection.last_rx = now
+                connection.auth_deadline = max(connection.auth_deadline, now + _LATE_S)
                 continue
             self.ping_connection(connection, now)
         if now - self._stats_at >= node_stats.EVERY_S and not self._writing_stats:
