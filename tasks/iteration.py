@@ -106,6 +106,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
                 attempt=attempt,
                 caller=caller,
                 deadline_s=self.job.hard_s + _DEADLINE_GRACE_S,
+                max_attempts=self.job.max_attempts,
             )
             crash.point("start.written", self.job.name)
         except Unavailable:
@@ -181,7 +182,6 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
                 error_type=end.error_type,
                 error_message=end.error_message,
                 counters=end.counters,
-                max_attempts=self.job.max_attempts,
             )
         except Unavailable as error:
             _log.warning("end.not_written", reason=error.extra.get("reason"))

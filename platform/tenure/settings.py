@@ -107,6 +107,7 @@ class JobOverride(_Part):
     soft_s: float | None = Field(default=None, gt=0, le=3600)
     hard_s: float | None = Field(default=None, gt=0, le=7200)
     batch: int | None = Field(default=None, ge=1, le=100_000)
+    max_attempts: int | None = Field(default=None, ge=1, le=10)
 
 
 class Limits(_Part):

@@ -39,9 +39,13 @@ def a_slot(db: Database, scope: str = "") -> str:
         return slots.request_run(session, JOB, scope=scope).slot_id
 
 
-def start(door: StatementDoor, node: Node, slot: str, owner: str, attempt: int = 1) -> ledger.Started | None:
+def start(
+    door: StatementDoor, node: Node, slot: str, owner: str, attempt: int = 1, *, attempts: int = 1
+) -> ledger.Started | None:
     caller = Caller(owner=owner, node_id=node.id, worker="w", pid=1)
-    return ledger.start(door, slot_id=slot, attempt=attempt, caller=caller, deadline_s=60)
+    return ledger.start(
+        door, slot_id=slot, attempt=attempt, caller=caller, deadline_s=60, max_attempts=attempts
+    )
 
 
 def end(door: StatementDoor, owner: str, by: EndedBy = EndedBy.CHILD) -> ledger.Ended | None:
@@ -190,12 +194,28 @@ def test_a_retry_makes_the_slot_pending_with_the_next_attempt(
     db: Database, door: StatementDoor, node: Node
 ) -> None:
     slot = a_slot(db)
-    start(door, node, slot, "one")
-    ledger.end(door, owner="one", outcome=Outcome.FAILED, ended_by=EndedBy.CHILD, max_attempts=2)
+    start(door, node, slot, "one", attempts=2)
+    ledger.end(door, owner="one", outcome=Outcome.FAILED, ended_by=EndedBy.CHILD)
     with db.transaction() as session:
         found = queries.slot(session, slot)
     assert (found["state"], found["attempt"]) == ("pending", 2)
-    assert start(door, node, slot, "two", attempt=2) is not None
-    ledger.end(door, owner="two", outcome=Outcome.FAILED, ended_by=EndedBy.CHILD, max_attempts=2)
+    assert start(door, node, slot, "two", attempt=2, attempts=2) is not None
+    ledger.end(door, owner="two", outcome=Outcome.FAILED, ended_by=EndedBy.CHILD)
     with db.transaction() as session:
         assert queries.slot(session, slot)["state"] == "started"
+
+
+@pytest.mark.parametrize("ended_by", [EndedBy.PARENT, EndedBy.REAPER])
+def test_a_lost_or_killed_attempt_is_followed_by_the_next_as_a_failed_one_is(
+    db: Database, door: StatementDoor, node: Node, ended_by: EndedBy
+) -> None:
+    slot = a_slot(db)
+    start(door, node, slot, "one", attempts=2)
+    if ended_by is EndedBy.REAPER:
+        node.stop()
+        assert [end.outcome for end in ledger.reap(door, lease_s=0)] == ["lost"]
+    else:
+        ledger.end(door, owner="one", outcome=Outcome.KILLED, ended_by=ended_by)
+    with db.transaction() as session:
+        found = queries.slot(session, slot)
+    assert (found["state"], found["attempt"]) == ("pending", 2)

@@ -82,9 +82,10 @@ WITH s AS (
 ), q AS (
     SELECT 1 FROM quarantine JOIN s ON quarantine.job = s.job AND quarantine.scope = s.scope
 ), i AS (
-    INSERT INTO iteration (id, slot_id, job, scope, due_at, attempt, owner, node_id, worker, pid, deadline_at)
-    SELECT %(iteration)s, id, job, scope, due_at, attempt, %(owner)s, %(node)s, %(worker)s, %(pid)s,
-           clock_timestamp() + make_interval(secs => %(deadline_s)s)
+    INSERT INTO iteration (id, slot_id, job, scope, due_at, attempt, max_attempts, owner, node_id, worker,
+                           pid, deadline_at)
+    SELECT %(iteration)s, id, job, scope, due_at, attempt, %(max_attempts)s, %(owner)s, %(node)s, %(worker)s,
+           %(pid)s, clock_timestamp() + make_interval(secs => %(deadline_s)s)
     FROM s WHERE NOT EXISTS (SELECT 1 FROM q)
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -121,7 +122,7 @@ _AFTER_END: Final = """
     UPDATE slot SET state = 'pending', attempt = slot.attempt + 1, decided_at = NULL,
                     published_at = NULL, publish_after = clock_timestamp(), publish_tries = 0,
                     expires_at = clock_timestamp() + (slot.expires_at - slot.due_at)
-    FROM e WHERE slot.id = e.slot_id AND e.outcome <> 'ok' AND e.attempt < %(max_attempts)s
+    FROM e WHERE slot.id = e.slot_id AND e.outcome <> 'ok' AND e.attempt < e.max_attempts
 ), poisoned AS (
     -- The third kill in a row of the same job and scope: it is not started again until somebody looks.
     INSERT INTO quarantine (job, scope, reason)
@@ -204,12 +205,19 @@ class Caller:
 
 
 def start(
-    door: StatementDoor, *, slot_id: str, attempt: int, caller: Caller, deadline_s: float
+    door: StatementDoor,
+    *,
+    slot_id: str,
+    attempt: int,
+    caller: Caller,
+    deadline_s: float,
+    max_attempts: int = 1,
 ) -> Started | None:
     """Record the START of this slot's attempt, or why it does not start. None: decided before, drop it.
 
-    `deadline_s` is when the reaper may call the run lost although its node lives. Raises Unavailable when
-    the answer is lost: then nobody knows whether the run began, and `forsake()` settles it.
+    `deadline_s` is when the reaper may call the run lost although its node lives. An END other than ok gives
+    the slot its next attempt while there are fewer than `max_attempts`, whoever writes it. Raises
+    Unavailable when the answer is lost: then nobody knows whether the run began; `forsake()` settles it.
     """
     iteration_id = new_id("itr")
     rows = door.run(
@@ -223,6 +231,7 @@ def start(
             "worker": caller.worker,
             "pid": caller.pid,
             "deadline_s": deadline_s,
+            "max_attempts": max_attempts,
         },
     )
     if not rows:
@@ -256,11 +265,10 @@ def end(
     error_type: str | None = None,
     error_message: str | None = None,
     counters: dict[str, int] | None = None,
-    max_attempts: int = 1,
 ) -> Ended | None:
     """Record the END, once. Returns it to the one caller that wrote it, None to everybody else.
 
-    A non-ok END below `max_attempts` makes the slot pending again in the same statement.
+    A non-ok END of a run with attempts left makes the slot pending again in the same statement.
     """
     rows = door.run(
         _END,
@@ -271,7 +279,6 @@ def end(
             "error_type": error_type,
             "error_message": error_message,
             "counters": Jsonb(counters) if counters is not None else None,
-            "max_attempts": max_attempts,
         },
     )
     return _ended(rows[0]) if rows else None
@@ -282,7 +289,7 @@ def reap(door: StatementDoor, *, lease_s: float) -> list[Ended]:
 
     The caller must itself have had PostgreSQL for a whole lease before it may judge others.
     """
-    return [_ended(row) for row in door.run(_REAP, {"lease_s": lease_s, "max_attempts": 1})]
+    return [_ended(row) for row in door.run(_REAP, {"lease_s": lease_s})]
 
 
 def _ended(row: dict[str, Any]) -> Ended:

@@ -107,6 +107,7 @@ class Iteration(Base):
     scope: Mapped[str]
     due_at: Mapped[datetime]
     attempt: Mapped[int]
+    max_attempts: Mapped[int] = mapped_column(server_default=text("1"))
     # Made by the parent for each received message: only the run that holds it may end this row.
     owner: Mapped[str] = mapped_column(unique=True)
     node_id: Mapped[str] = mapped_column(IdText)
