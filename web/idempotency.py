@@ -93,6 +93,18 @@ def key_of(request: Request, *, required: bool) -> str | None:
 
 def repeatable(request: Request, *, actor: str, key: str, body: Any) -> Repeatable:
     """What identifies this request among its repeats."""
+    return identified(
+        actor=actor,
+        key=key,
+        method=request.method,
+        path=request.path,
+        query=request.query_string.decode("latin-1"),
+        body=body,
+    )
+
+
+def identified(*, actor: str, key: str, method: str, path: str, query: str = "", body: Any) -> Repeatable:
+    """The same for a request that came another way: asked for on both ways, it happens once."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    asked = "\n".join([request.method, request.path, request.query_string.decode("latin-1"), canonical])
+    asked = "\n".join([method, path, query, canonical])
     return Repeatable(actor, key, hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest())

@@ -12,7 +12,7 @@ import pytest
 from tenure.errors import Conflict, Invalid
 from tenure.iterations import queries, schedules, slots
 from tenure.iterations.catalog import Job
-from tenure.iterations.schedules import Rhythm
+from tenure.iterations.rhythm import Rhythm
 from tenure.kit.db import Database, StatementDoor
 
 TICK = Job("tick", "Tick", 10, 5, 10)

@@ -12,7 +12,7 @@ from tasks import enqueue
 from tenure.accounts.authenticate import authenticate
 from tenure.accounts.principal import Principal, Role
 from tenure.errors import Conflict, Forbidden, Invalid, NotFound, TenureError, Transient, Unauthenticated
-from tenure.iterations import slots
+from tenure.iterations import operate
 from tenure.iterations.catalog import job_named
 from tenure.kit import clock
 from tenure.kit.logging import get_logger
@@ -20,6 +20,7 @@ from tenure.kit.times import rfc3339
 from web import body
 from web.live import frames
 from web.live.frames import Close
+from web.live.schedules import actor_of, schedule
 from web.live.subscriptions import Outcome, subscribe
 from web.live.tickets import use_ticket
 
@@ -64,7 +65,7 @@ def handle(hub: Hub, connection: Connection, text: str) -> None:
         _refuse(hub, connection, rid, error)
         return
     # Without a `rid` only what the client cannot do without is answered.
-    if rid is not None or (outcome is not None and document["type"] in {"subscribe", "run"}):
+    if rid is not None or (outcome is not None and document["type"] in {"subscribe", "run", "schedule"}):
         fields: dict[str, Any] = {} if rid is None else {"rid": rid}
         fields["result"] = outcome.result if outcome else {}
         if outcome is not None and outcome.duplicate:
@@ -107,6 +108,8 @@ def _refuse(hub: Hub, connection: Connection, rid: Any, error: Exception) -> Non
     code = _code(error)
     message = error.message if isinstance(error, TenureError) else "try again soon"
     fields |= {"code": code, "message": message}
+    if isinstance(error, Invalid) and error.errors:
+        fields["errors"] = [problem.as_dict() for problem in error.errors]
     retry = getattr(error, "extra", {}).get("retry_after_ms")
     if retry is not None:
         fields["retry_after_ms"] = retry
@@ -260,9 +263,9 @@ def _run(hub: Hub, connection: Connection, document: Document) -> Outcome:
     if wait is not None:
         raise Throttled(retry_after_ms=int(wait * 1000))
     with made.db.transaction() as session:
-        asked = slots.request_run(session, chosen, scope=scope, user_id=principal.id, run_key=key)
-        if not asked.duplicate:
-            slots.notify(session)
+        asked = operate.run_now(
+            session, chosen, scope=scope, actor=actor_of(principal), user_id=principal.id, run_key=key
+        )
     if not asked.duplicate:
         try:
             enqueue.publish_slot(made.door, asked.slot_id)
@@ -278,6 +281,7 @@ _COMMANDS: Final[dict[str, Callable[[Hub, Connection, Document], Outcome | None]
     "subscribe": subscribe,
     "unsubscribe": _unsubscribe,
     "run": _run,
+    "schedule": schedule,
     "ping": _ping,
     "pong": _pong,
 }

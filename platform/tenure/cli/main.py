@@ -33,6 +33,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "jobs": ("tenure.cli.runs", "jobs"),
     "run": ("tenure.cli.runs", "run"),
     "iterations": ("tenure.cli.runs", "iterations"),
+    "schedule": ("tenure.cli.schedules", "schedule"),
     "slots": ("tenure.cli.runs", "slots_"),
     "backup": ("tenure.cli.backup", "backup"),
     "restore": ("tenure.cli.backup", "restore"),

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 from sqlalchemy import text
 
+from tenure.audit.record import CLI
 from tenure.cli.options import (
     data_dir_option,
     json_option,
@@ -18,7 +19,7 @@ from tenure.cli.options import (
     print_json,
     print_table,
 )
-from tenure.iterations import queries, slots
+from tenure.iterations import operate, queries
 from tenure.iterations.catalog import catalog, job_named
 from tenure.kit import clock
 from tenure.kit.db import Database
@@ -52,7 +53,7 @@ def jobs(data_dir: Path | None, as_json: bool) -> None:
     rows = [
         (
             job["name"],
-            "on request" if job["schedule"] is None else job["schedule"]["cron"] or f"{job['every_s']:g} s",
+            "on request" if job["schedule"] is None else job["schedule"]["in_words"],
             f"{job['soft_s']:g}/{job['hard_s']:g} s",
             job["queue"],
             "paused" if (job["schedule"] or {}).get("paused") else "",
@@ -83,8 +84,7 @@ def run(
     settings = load_settings(data_dir)
     db = open_database(settings)
     with db.transaction() as session:
-        requested = slots.request_run(session, job_named(settings, job), scope=scope)
-        slots.notify(session)
+        requested = operate.run_now(session, job_named(settings, job), scope=scope, actor=CLI)
     result = _wait(db, requested.slot_id, wait_s) if wait_s is not None else _slot(db, requested.slot_id)
     if as_json:
         print_json(result)

@@ -12,13 +12,16 @@ from sqlalchemy.orm import Session
 
 from tenure.errors import NotFound
 from tenure.iterations.catalog import Job
+from tenure.iterations.schedules import rhythm_of
 from tenure.kit.times import rfc3339
 
 _ITERATION: Final = """
     SELECT i.*, (extract(epoch FROM ended_at - started_at) * 1000)::bigint AS duration_ms FROM iteration i
 """
 _SLOT: Final = """
-    SELECT s.*, ARRAY(SELECT i.id FROM iteration i WHERE i.slot_id = s.id ORDER BY i.id) AS iteration_ids
+    SELECT s.*, ARRAY(SELECT i.id FROM iteration i WHERE i.slot_id = s.id ORDER BY i.id) AS iteration_ids,
+           coalesce((SELECT email FROM app_user WHERE id = s.user_id),
+                    (SELECT name FROM api_key WHERE id = s.user_id)) AS asked_by
     FROM slot s
 """
 
@@ -66,8 +69,12 @@ def _slot(row: Any) -> dict[str, Any]:
         "reason": row.reason,
         "count": row.count,
         "attempt": row.attempt,
+        "created_at": rfc3339(row.created_at),
         "expires_at": rfc3339(row.expires_at),
         "published_at": rfc3339(row.published_at),
+        "publish_tries": row.publish_tries,
+        "decided_at": rfc3339(row.decided_at),
+        "asked_by": row.asked_by,
         "iteration_ids": list(row.iteration_ids),
     }
 
@@ -163,16 +170,41 @@ def _paged(items: list[dict[str, Any]], limit: int) -> Page:
 
 
 _LAST: Final = text("""
-    SELECT last.* FROM unnest(CAST(:jobs AS text[])) AS name CROSS JOIN LATERAL (
-        SELECT job, id, outcome, started_at, ended_at FROM iteration WHERE job = name ORDER BY id DESC LIMIT 1
+    SELECT last.*, (extract(epoch FROM ended_at - started_at) * 1000)::bigint AS duration_ms,
+           (extract(epoch FROM started_at - due_at) * 1000)::bigint AS waited_ms
+    FROM unnest(CAST(:jobs AS text[])) AS name CROSS JOIN LATERAL (
+        SELECT job, id, outcome, error_type, due_at, started_at, ended_at FROM iteration
+        WHERE job = name ORDER BY id DESC LIMIT 1
     ) AS last
 """)
 
+# A slot that was tried again shows its last attempt.
+_RECENT: Final = text("""
+    SELECT s.id AS slot_id, s.job, s.due_at, s.state, s.reason, s.count, i.id AS iteration_id, i.outcome,
+           (extract(epoch FROM i.ended_at - i.started_at) * 1000)::bigint AS duration_ms
+    FROM unnest(CAST(:jobs AS text[])) AS name
+    CROSS JOIN LATERAL (SELECT * FROM slot WHERE job = name ORDER BY id DESC LIMIT :recent) AS s
+    LEFT JOIN LATERAL (
+        SELECT * FROM iteration WHERE slot_id = s.id ORDER BY id DESC LIMIT 1
+    ) AS i ON true
+    ORDER BY s.id
+""")
 
-def jobs(session: Session, catalog: Mapping[str, Job]) -> list[dict[str, Any]]:
-    """The jobs of the catalog with their schedule and their last iteration."""
-    last = {row.job: row for row in session.execute(_LAST, {"jobs": list(catalog)})}
+_QUARANTINED: Final = text("""
+    SELECT job, scope, reason, since FROM quarantine WHERE job = ANY(:jobs) ORDER BY job, scope
+""")
+
+
+def jobs(session: Session, catalog: Mapping[str, Job], *, recent: int = 0) -> list[dict[str, Any]]:
+    """The jobs of the catalog with their schedule, last iteration and the newest `recent` slots."""
+    names = {"jobs": list(catalog)}
+    last = {row.job: _last(row) for row in session.execute(_LAST, names)}
     planned = {item["job"]: item for item in schedules(session, catalog)}
+    held: dict[str, list[dict[str, Any]]] = {}
+    for row in session.execute(_QUARANTINED, names):
+        entry = {"scope": row.scope, "reason": row.reason, "since": rfc3339(row.since)}
+        held.setdefault(row.job, []).append(entry)
+    strips = _recent(session, catalog, recent) if recent else None
     return [
         {
             "name": job.name,
@@ -184,42 +216,94 @@ def jobs(session: Session, catalog: Mapping[str, Job]) -> list[dict[str, Any]]:
             "batch": job.batch,
             "internal": job.internal,
             "schedule": planned.get(job.name),
-            "last_iteration": None
-            if job.name not in last
-            else {
-                "id": last[job.name].id,
-                "outcome": last[job.name].outcome,
-                "started_at": rfc3339(last[job.name].started_at),
-                "ended_at": rfc3339(last[job.name].ended_at),
-            },
+            "quarantine": held.get(job.name, []),
+            "last_iteration": last.get(job.name),
+            **({} if strips is None else {"recent": strips.get(job.name, [])}),
         }
         for job in catalog.values()
     ]
 
 
+def _last(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "outcome": row.outcome,
+        "error_type": row.error_type,
+        "due_at": rfc3339(row.due_at),
+        "started_at": rfc3339(row.started_at),
+        "ended_at": rfc3339(row.ended_at),
+        "waited_ms": row.waited_ms,
+        "duration_ms": row.duration_ms,
+    }
+
+
+def _recent(session: Session, catalog: Mapping[str, Job], recent: int) -> dict[str, list[dict[str, Any]]]:
+    strips: dict[str, list[dict[str, Any]]] = {}
+    for row in session.execute(_RECENT, {"jobs": list(catalog), "recent": recent}):
+        entry = {
+            "slot_id": row.slot_id,
+            "due_at": rfc3339(row.due_at),
+            "state": row.state,
+            "reason": row.reason,
+            "count": row.count,
+            "iteration_id": row.iteration_id,
+            "outcome": row.outcome,
+            "duration_ms": row.duration_ms,
+        }
+        strips.setdefault(row.job, []).append(entry)
+    return strips
+
+
 _SCHEDULES: Final = text("""
     SELECT s.*, paused AND (paused_until IS NULL OR paused_until > clock_timestamp()) AS is_paused,
-           EXISTS (SELECT 1 FROM quarantine q WHERE q.job = s.job) AS is_quarantined
+           EXISTS (SELECT 1 FROM quarantine q WHERE q.job = s.job) AS is_quarantined,
+           coalesce((SELECT email FROM app_user WHERE 'user:' || id = s.paused_by),
+                    (SELECT name FROM api_key WHERE 'key:' || id = s.paused_by),
+                    s.paused_by) AS paused_by_name,
+           greatest(extract(epoch FROM clock_timestamp() - next_due_at), 0)::float8 AS overdue_s
     FROM schedule s WHERE job = ANY(:jobs) ORDER BY job
 """)
 
 
 def schedules(session: Session, catalog: Mapping[str, Job]) -> list[dict[str, Any]]:
-    """The schedules as they are in force; `every_s` falls back to the catalog."""
+    """The schedules as they are in force; `every_s` falls back to the catalog.
+
+    `overdue_s` is how long the next due time has been waiting for a beat; None where nothing is due.
+    """
     return [
         {
             "job": row.job,
             "every_s": row.every_s or (None if row.cron else catalog[row.job].every_s),
             "cron": row.cron,
             "timezone": row.timezone,
+            "in_words": rhythm_of(row, catalog[row.job]).in_words(),
+            "default_every_s": catalog[row.job].every_s,
             "enabled": row.enabled,
             "paused": row.is_paused,
             "paused_until": rfc3339(row.paused_until) if row.is_paused else None,
             "pause_reason": row.pause_reason if row.is_paused else None,
             "paused_by": row.paused_by if row.is_paused else None,
+            "paused_by_name": row.paused_by_name if row.is_paused else None,
             "quarantined": row.is_quarantined,
             "next_due_at": rfc3339(row.next_due_at),
             "last_due_at": rfc3339(row.last_due_at),
+            "overdue_s": row.overdue_s if row.enabled and not row.is_paused else None,
+            "updated_at": rfc3339(row.updated_at),
         }
         for row in session.execute(_SCHEDULES, {"jobs": list(catalog)})
     ]
+
+
+def schedule(session: Session, catalog: Mapping[str, Job], job: str) -> dict[str, Any]:
+    """One schedule. Raises NotFound for a job that runs on request only."""
+    found = schedules(session, {job: catalog[job]})
+    if not found:
+        raise NotFound(f"the job {job!r} has no schedule: it runs on request only")
+    return found[0]
+
+
+def unscheduled(session: Session, job: Job) -> dict[str, Any]:
+    """What stands for a schedule where a job runs on request only: whether it is in quarantine."""
+    held = session.execute(text("SELECT 1 FROM quarantine WHERE job = :job"), {"job": job.name}).first()
+    return {"job": job.name, "every_s": None, "cron": None, "in_words": "on request", "paused": False,
+            "quarantined": held is not None}  # fmt: skip

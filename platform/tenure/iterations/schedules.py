@@ -6,67 +6,23 @@ away, the schedule paused) become one slot with a count, never a burst.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tenure.errors import Invalid, NotFound
 from tenure.iterations.catalog import Job
+from tenure.iterations.rhythm import Rhythm, check_cron, check_every, check_timezone
 from tenure.kit.db import StatementDoor
 from tenure.kit.ids import new_id
+from tenure.kit.times import rfc3339
 
-# A cron expression that fires less often than this within a century is a mistake, not a plan; the bound
-# also keeps counting missed times cheap.
-_MOST_MISSED: Final = 100_000
-_LONGEST_CRON: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """When a job is due: every so many seconds, or by a cron expression in a time zone."""
-
-    every_s: float | None
-    cron: str | None
-    timezone: str
-
-    def after(self, moment: datetime) -> datetime:
-        """The first due time after the moment (UTC)."""
-        if self.cron is not None:
-            local = moment.astimezone(ZoneInfo(self.timezone))
-            due: datetime = next(CronSim(self.cron, local))
-            return due.astimezone(UTC)
-        return moment + timedelta(seconds=self.every_s or 0.0)
-
-    def missed(self, due: datetime, now: datetime) -> tuple[datetime, int, datetime]:
-        """The latest due time up to now, how many there were since `due`, and the next one."""
-        if self.cron is None and self.every_s:
-            steps = max(0, math.floor((now - due).total_seconds() / self.every_s))
-            latest = due + timedelta(seconds=steps * self.every_s)
-            return latest, steps + 1, latest + timedelta(seconds=self.every_s)
-        latest, count, following = due, 1, self.after(due)
-        while following <= now and count < _MOST_MISSED:
-            latest, count, following = following, count + 1, self.after(following)
-        return latest, count, following
-
-
-def check_cron(expression: str, timezone: str) -> None:
-    """Raise Invalid naming the field when the expression or the zone cannot be used."""
-    if timezone not in available_timezones():
-        raise Invalid.field("timezone", "unknown", f"{timezone!r} is not an IANA time zone")
-    if len(expression) > _LONGEST_CRON:
-        raise Invalid.field("cron", "too_long", f"a cron expression has at most {_LONGEST_CRON} characters")
-    try:
-        next(CronSim(expression, datetime(2026, 1, 1, tzinfo=ZoneInfo(timezone))))
-    except (CronSimError, StopIteration) as error:
-        raise Invalid.field("cron", "cron", f"{expression!r} is no cron expression: {error}") from None
-
+_FARTHEST_YEARS: Final = 100
+_ON_REQUEST: Final = "the job {!r} has no schedule: it runs on request only"
 
 _SEED: Final = """
 INSERT INTO schedule (job, next_due_at)
@@ -131,20 +87,37 @@ def claim_due(session: Session, jobs: Mapping[str, Job]) -> int:
     """Turn due times into slots, each once however many beats call this, and return how many there were."""
     rows = session.execute(_DUE, {"jobs": list(jobs)}).all()
     for row in rows:
-        job = jobs[row.job]
-        rhythm = Rhythm(row.every_s or (None if row.cron else job.every_s), row.cron, row.timezone)
         # What fell due during a pause that is over is skipped for it; the rest is due now.
         pause_end = row.was_paused_until
         slept_through = pause_end is not None and row.next_due_at <= pause_end
-        upto = pause_end if slept_through else row.now
-        due_at, count, next_due_at = rhythm.missed(row.next_due_at, upto)
-        slot = {"id": new_id("slt"), "job": job.name, "due_at": due_at, "count": count}
-        if slept_through:
-            session.execute(_SKIP_PAUSED, slot)
-        elif session.execute(_COALESCE, {"job": job.name, "count": count}).first() is None:
-            session.execute(_INSERT, {**slot, "expires_s": job.expires_s})
-        session.execute(_ADVANCE, {"job": job.name, "due_at": due_at, "next_due_at": next_due_at})
+        due_at, next_due_at = _decide(
+            session,
+            jobs[row.job],
+            rhythm_of(row, jobs[row.job]),
+            since=row.next_due_at,
+            upto=pause_end if slept_through else row.now,
+            paused=slept_through,
+        )
+        session.execute(_ADVANCE, {"job": row.job, "due_at": due_at, "next_due_at": next_due_at})
     return len(rows)
+
+
+def _decide(
+    session: Session, job: Job, rhythm: Rhythm, *, since: datetime, upto: datetime, paused: bool
+) -> tuple[datetime, datetime]:
+    """Make one slot of the due times from `since` up to `upto`; the latest of them, and the one after."""
+    due_at, count, next_due_at = rhythm.missed(since, upto)
+    slot = {"id": new_id("slt"), "job": job.name, "due_at": due_at, "count": count}
+    if paused:
+        session.execute(_SKIP_PAUSED, slot)
+    elif session.execute(_COALESCE, {"job": job.name, "count": count}).first() is None:
+        session.execute(_INSERT, {**slot, "expires_s": job.expires_s})
+    return due_at, next_due_at
+
+
+def rhythm_of(row: Any, job: Job) -> Rhythm:
+    """The rhythm of a schedule's row; what it leaves open is the catalog's."""
+    return Rhythm(row.every_s or (None if row.cron else job.every_s), row.cron, row.timezone)
 
 
 def seconds_to_next(door: StatementDoor, jobs: Iterable[str]) -> float:
@@ -159,24 +132,36 @@ def seconds_to_next(door: StatementDoor, jobs: Iterable[str]) -> float:
     return 60.0 if wait is None else min(max(wait, 0.0), 60.0)
 
 
-def change(session: Session, job: Job, changes: Mapping[str, Any]) -> None:
-    """Apply `every_s` or `cron`, `timezone`, `enabled`; the next due time follows from now.
+def planned(row: Any, job: Job, changes: Mapping[str, Any]) -> tuple[float | None, str | None, Rhythm]:
+    """What the row would hold (`every_s`, `cron`) and the rhythm that follows from it.
 
-    Raises Invalid naming the field, NotFound for a job without a schedule.
+    A value replaces the other way of saying it; None gives a value back to the catalog. Raises Invalid
+    naming the field.
     """
-    row = _locked(session, job)
     timezone = changes.get("timezone") or row.timezone
-    every_s, cron = row.every_s, row.cron
+    every_s, cron = changes.get("every_s", row.every_s), changes.get("cron", row.cron)
     if changes.get("every_s") is not None and changes.get("cron") is not None:
         raise Invalid.field("cron", "exclusive", "give every_s or cron, not both")
     if changes.get("cron") is not None:
-        every_s, cron = None, changes["cron"]
+        every_s = None
     elif changes.get("every_s") is not None:
-        every_s, cron = changes["every_s"], None
-    if cron is not None or timezone != row.timezone:
-        check_cron(cron or "* * * * *", timezone)
-    enabled = row.enabled if changes.get("enabled") is None else changes["enabled"]
-    rhythm = Rhythm(every_s or (None if cron else job.every_s), cron, timezone)
+        check_every(changes["every_s"])
+        cron = None
+    check_timezone(timezone)
+    if cron is not None:
+        check_cron(cron, timezone)
+    return every_s, cron, Rhythm(every_s or (None if cron else job.every_s), cron, timezone)
+
+
+def change(session: Session, job: Job, changes: Mapping[str, Any]) -> None:
+    """Apply `every_s` or `cron`, `timezone`, `enabled`; the next due time follows from now.
+
+    What fell due under the old rhythm is decided first, so that none of it goes without a slot. Raises
+    Invalid naming the field, NotFound for a job without a schedule.
+    """
+    row = locked(session, job)
+    every_s, cron, rhythm = planned(row, job, changes)
+    _settle(session, job, row)
     session.execute(
         text("""
             UPDATE schedule SET every_s = :every_s, cron = :cron, timezone = :timezone, enabled = :enabled,
@@ -187,17 +172,49 @@ def change(session: Session, job: Job, changes: Mapping[str, Any]) -> None:
             "job": job.name,
             "every_s": every_s,
             "cron": cron,
-            "timezone": timezone,
-            "enabled": enabled,
+            "timezone": rhythm.timezone,
+            "enabled": row.enabled if changes.get("enabled") is None else changes["enabled"],
             "next_due_at": rhythm.after(row.now),
         },
     )
     session.execute(text("SELECT pg_notify('tenure_slots', '')"))
 
 
+def preview(
+    session: Session, job: Job, changes: Mapping[str, Any], *, after: datetime | None, count: int
+) -> dict[str, Any]:
+    """The next `count` due times after the moment (now), had the changes been made; nothing is changed.
+
+    Raises Invalid naming the field, NotFound for a job without a schedule.
+    """
+    row = session.execute(
+        text("SELECT *, clock_timestamp() AS now FROM schedule WHERE job = :job"), {"job": job.name}
+    ).first()
+    if row is None:
+        raise NotFound(_ON_REQUEST.format(job.name))
+    if after is not None and abs(after.year - row.now.year) > _FARTHEST_YEARS:
+        raise Invalid.field("after", "range", f"at most {_FARTHEST_YEARS} years from now")
+    _, _, rhythm = planned(row, job, changes)
+    zone = ZoneInfo(rhythm.timezone)
+    return {
+        "job": job.name,
+        "in_words": rhythm.in_words(),
+        "timezone": rhythm.timezone,
+        "due": [
+            {"at": rfc3339(moment), "local": moment.astimezone(zone).isoformat()}
+            for moment in rhythm.upcoming(after or row.now, count)
+        ],
+    }
+
+
 def pause(session: Session, job: Job, *, until: datetime | None, reason: str, by: str) -> None:
-    """Let no scheduled slot of this job start until `until` (or a resume). Runs on request still work."""
-    _locked(session, job)
+    """Let no scheduled slot of this job start until `until` (or a resume). Runs on request still work.
+
+    Raises Invalid for an `until` that is over, NotFound for a job without a schedule.
+    """
+    row = locked(session, job)
+    if until is not None and until <= row.now:
+        raise Invalid.field("until", "past", "this moment has passed")
     session.execute(
         text("""
             UPDATE schedule SET paused = true, paused_until = :until, pause_reason = :reason, paused_by = :by,
@@ -209,11 +226,14 @@ def pause(session: Session, job: Job, *, until: datetime | None, reason: str, by
 
 
 def resume(session: Session, job: Job) -> None:
-    """End the pause now and lift a quarantine; what was missed meanwhile becomes one skipped slot."""
-    _locked(session, job)
+    """End the pause now and lift a quarantine; what was missed meanwhile becomes one skipped slot.
+
+    A job that runs on request only has no pause: there it lifts the quarantine alone.
+    """
     session.execute(
         text("""
-            UPDATE schedule SET paused_until = clock_timestamp(), updated_at = clock_timestamp()
+            UPDATE schedule SET paused_until = least(paused_until, clock_timestamp()),
+                   updated_at = clock_timestamp()
             WHERE job = :job AND paused
         """),
         {"job": job.name},
@@ -222,11 +242,33 @@ def resume(session: Session, job: Job) -> None:
     session.execute(text("SELECT pg_notify('tenure_slots', '')"))
 
 
-def _locked(session: Session, job: Job) -> Any:
+_MOVE_ON: Final = text("""
+    UPDATE schedule SET next_due_at = :next_due_at, last_due_at = :due_at WHERE job = :job
+""")
+
+
+def _settle(session: Session, job: Job, row: Any) -> None:
+    """Decide what is due under what stands now: slots for it, or a skip where a pause held it back."""
+    if not row.enabled or row.next_due_at is None or row.next_due_at > row.now:
+        return
+    held_until = None
+    if row.paused:
+        held_until = row.now if row.paused_until is None else min(row.paused_until, row.now)
+    since, rhythm = row.next_due_at, rhythm_of(row, job)
+    if held_until is not None and since <= held_until:
+        due_at, since = _decide(session, job, rhythm, since=since, upto=held_until, paused=True)
+        session.execute(_MOVE_ON, {"job": job.name, "due_at": due_at, "next_due_at": since})
+    if since <= row.now:
+        due_at, since = _decide(session, job, rhythm, since=since, upto=row.now, paused=False)
+        session.execute(_MOVE_ON, {"job": job.name, "due_at": due_at, "next_due_at": since})
+
+
+def locked(session: Session, job: Job) -> Any:
+    """The schedule's row, locked, with the database's `now`. Raises NotFound when the job has none."""
     row = session.execute(
         text("SELECT *, clock_timestamp() AS now FROM schedule WHERE job = :job FOR UPDATE"),
         {"job": job.name},
     ).first()
     if row is None:
-        raise NotFound(f"the job {job.name!r} has no schedule: it runs on request only")
+        raise NotFound(_ON_REQUEST.format(job.name))
     return row
