@@ -32,7 +32,7 @@ WHERE n.channel = 'telegram'
 _STUCK: Final = """
 SELECT pid, application_name, state, wait_event_type FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
-  AND ((state LIKE 'idle in transaction%%' AND state_change < clock_timestamp() - interval '5 seconds')
+  AND ((starts_with(state, 'idle in transaction') AND state_change < clock_timestamp() - interval '5 seconds')
        OR (wait_event_type = 'Lock' AND query_start < clock_timestamp() - interval '5 seconds'))
 """
 

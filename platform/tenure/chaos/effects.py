@@ -12,7 +12,8 @@ from tenure.chaos.history import Entry
 from tenure.chaos.outside import CHAIN, PROVIDER
 from tenure.kit.db import StatementDoor
 
-# Each counts the effects of one kind of operation by its key. Money counts only as a credit in the ledger.
+# Each counts the effects of one kind of operation by its key. Money is credited in the ledger, or stands in
+# suspense because its invoice had ended: both are once.
 _BY_KIND: Final = MappingProxyType(
     {
         "customer": "SELECT external_id AS key, count(*) AS n FROM customer GROUP BY 1",
@@ -30,17 +31,22 @@ _BY_KIND: Final = MappingProxyType(
         """,
         "webhook": f"""
             SELECT p.provider_ref AS key, count(*) AS n FROM payment p
-            JOIN ledger_entry l ON l.payment_id = p.id AND l.kind = 'credit'
-            WHERE p.provider = '{PROVIDER}' GROUP BY 1
+            LEFT JOIN ledger_entry l ON l.payment_id = p.id AND l.kind = 'credit'
+            WHERE p.provider = '{PROVIDER}' AND (l.id IS NOT NULL OR p.match = 'unmatched') GROUP BY 1
         """,
         "transfer": f"""
             SELECT p.tx_hash AS key, count(*) AS n FROM payment p
-            JOIN ledger_entry l ON l.payment_id = p.id AND l.kind = 'credit'
-            WHERE p.chain = '{CHAIN}' GROUP BY 1
+            LEFT JOIN ledger_entry l ON l.payment_id = p.id AND l.kind = 'credit'
+            WHERE p.chain = '{CHAIN}' AND p.status = 'confirmed'
+              AND (l.id IS NOT NULL OR p.match = 'unmatched') GROUP BY 1
         """,
         "extend": """
             SELECT data->>'reason' AS key, count(*) AS n FROM event
             WHERE type = 'subscription.extended' GROUP BY 1
+        """,
+        "imported": """
+            SELECT external_id AS key, count(*) AS n FROM customer
+            WHERE starts_with(external_id, 'imported-') GROUP BY 1
         """,
         "run": "SELECT run_key AS key, count(*) AS n FROM slot WHERE run_key IS NOT NULL GROUP BY 1",
     }

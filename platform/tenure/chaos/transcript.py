@@ -1,0 +1,102 @@
+"""What a live client was told, held against the log: nothing missing and nothing twice. Pure.
+
+A transcript falls into stretches: a new one begins where the client was told that something is lost (`gap`,
+`recovered.complete=false`, another epoch). Inside a stretch offsets follow one another, and its events are
+exactly those of the log between its first and its last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, Final
+
+from tenure.chaos.finding import Finding
+
+# More events of one iteration and type than this are told as one (`*.bulk_changed`).
+_BULK: Final = 50
+
+
+class NoteKind(StrEnum):
+    """What a client noted."""
+
+    JOINED = "joined"  # a position without a past
+    EVENT = "event"
+    LOST = "lost"  # it was told that something is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of a transcript; `id`, `seq` and `type` are those of an event."""
+
+    kind: NoteKind
+    offset: int
+    epoch: str
+    id: str = ""
+    seq: int = 0
+    type: str = ""
+
+
+def contradictions(
+    client: str, channel: str, notes: Sequence[Note], log: Sequence[Mapping[str, Any]]
+) -> list[Finding]:
+    """Where the transcript is not what the log says.
+
+    `log` holds the channel's events in their order: `seq, id, type, iteration_id`.
+    """
+    found: list[Finding] = []
+    subject = f"{client} {channel}"
+    seen = Counter(note.id for note in notes if note.kind is NoteKind.EVENT)
+    found += [Finding("live.twice", subject, f"{id_} came {n} times") for id_, n in seen.items() if n > 1]
+    in_bulk = _told_in_bulk(log)
+    for stretch in _stretches(notes):
+        events = [note for note in stretch if note.kind is NoteKind.EVENT]
+        for before, after in pairwise(stretch):
+            if after.offset != before.offset + 1:
+                found.append(Finding("live.offset", subject, f"{after.offset} came after {before.offset}"))
+        if events:
+            found += _against_log(subject, events, log, in_bulk)
+    return found
+
+
+def _stretches(notes: Sequence[Note]) -> Iterator[list[Note]]:
+    stretch: list[Note] = []
+    for note in notes:
+        fresh = note.kind is not NoteKind.EVENT or (stretch and stretch[-1].epoch != note.epoch)
+        if fresh and stretch:
+            yield stretch
+            stretch = []
+        # A gap names no epoch, and what comes after it begins anywhere.
+        if note.kind is not NoteKind.LOST or note.epoch:
+            stretch.append(note)
+    if stretch:
+        yield stretch
+
+
+def _told_in_bulk(log: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    groups = Counter((row["iteration_id"], row["type"]) for row in log if row["iteration_id"])
+    return {group for group, count in groups.items() if count > _BULK}
+
+
+def _against_log(
+    subject: str, events: Sequence[Note], log: Sequence[Mapping[str, Any]], in_bulk: set[tuple[str, str]]
+) -> list[Finding]:
+    first, last = events[0].seq, events[-1].seq
+    slice_ = [row for row in log if first <= row["seq"] <= last]
+    wanted = {row["id"] for row in slice_ if (row["iteration_id"], row["type"]) not in in_bulk}
+    bulk = {row["id"] for row in slice_} - wanted
+    got = {note.id for note in events if not note.type.endswith(".bulk_changed")} - bulk
+    found = []
+    if missing := wanted - got:
+        found.append(_differs(subject, "were not told", missing, first, last))
+    if strange := got - wanted:
+        found.append(_differs(subject, "were told and are not in the log", strange, first, last))
+    return found
+
+
+def _differs(subject: str, how: str, ids: set[str], first: int, last: int) -> Finding:
+    shown = ", ".join(sorted(ids)[:3])
+    return Finding("live.log", subject, f"{len(ids)} events {how} between {first} and {last}: {shown}")
