@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tenure.verify.invariant import Invariant
+from tenure.verify.invariant import Invariant, fingerprint
+
+_PLACED: Final = "(SELECT event_id FROM event_seq UNION ALL SELECT event_id FROM event_pending) AS placed"
 
 INVARIANT: Final = Invariant(
     id="I9c",
@@ -20,5 +22,11 @@ INVARIANT: Final = Invariant(
         WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.id = p.event_id AND e.n = p.n)
         UNION ALL
         SELECT event_id FROM event_seq GROUP BY event_id HAVING count(*) > 1
+    """,
+    sound=f"""
+        SELECT ({fingerprint("event", "id")}) = ({fingerprint(_PLACED, "event_id")})
+           AND NOT EXISTS (
+               SELECT 1 FROM event_pending p
+               WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.id = p.event_id AND e.n = p.n))
     """,
 )

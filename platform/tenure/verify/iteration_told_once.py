@@ -23,4 +23,17 @@ INVARIANT: Final = Invariant(
         SELECT t.iteration_id FROM told t
         WHERE NOT EXISTS (SELECT 1 FROM iteration i WHERE i.id = t.iteration_id)
     """,
+    # As `fingerprint` does, with a seed for STARTs and one for ENDs: each table is read once for both.
+    sound="""
+        SELECT (
+            SELECT ROW(count(*) + count(ended_at),
+                       coalesce(sum(hashtextextended(id, 1)), 0)
+                       + coalesce(sum(hashtextextended(id, 2)) FILTER (WHERE ended_at IS NOT NULL), 0))
+            FROM iteration
+        ) = (
+            SELECT ROW(count(*), coalesce(sum(hashtextextended(
+                       iteration_id, CASE type WHEN 'iteration.started' THEN 1 ELSE 2 END)), 0))
+            FROM event WHERE type IN ('iteration.started', 'iteration.ended')
+        )
+    """,
 )

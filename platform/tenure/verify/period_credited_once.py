@@ -16,7 +16,9 @@ INVARIANT: Final = Invariant(
             SELECT data->>'invoice_id' AS invoice_id, count(*) AS n, min(subscription_id) AS first_of,
                    max(subscription_id) AS last_of
             FROM event
-            WHERE type IN ('subscription.activated', 'subscription.renewed') AND data ? 'invoice_id'
+            -- The index of the timelines finds the few events of subscriptions among those of iterations.
+            WHERE subscription_id IS NOT NULL
+              AND type IN ('subscription.activated', 'subscription.renewed') AND data ? 'invoice_id'
             GROUP BY 1
         ) e ON e.invoice_id = i.id
         WHERE coalesce(e.n, 0) <> CASE i.status WHEN 'paid' THEN 1 ELSE 0 END
