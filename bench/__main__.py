@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 from bench import api, delivery, iterations, live, relay
 from bench.machine import describe
@@ -18,12 +18,15 @@ _ALL = {
 
 def run() -> None:
     """Run the named benchmarks, or all."""
-    words = sys.argv[1:]
-    quick = "--quick" in words
-    names = [word for word in words if not word.startswith("--")] or list(_ALL)
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure. See bench/README.md.")
+    parser.add_argument("name", nargs="*", help=f"which ones, of {', '.join(_ALL)}; all when none is named")
+    parser.add_argument("--quick", action="store_true", help="the short form: shows that everything runs")
+    given = parser.parse_args()
+    if unknown := [name for name in given.name if name not in _ALL]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(_ALL)}")
     print(describe())
-    for name in names:
-        _ALL[name](quick=quick)
+    for name in given.name or _ALL:
+        _ALL[name](quick=given.quick)
 
 
 run()

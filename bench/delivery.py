@@ -64,8 +64,7 @@ def _write_beside(where: Servers, seconds: int, client: Client, clients: int) ->
     wanted = _RATE * seconds * clients
     deadline = time.monotonic() + seconds + 30
     while len(client.seen) < wanted and time.monotonic() < deadline:
-        for _ in range(50):
-            client.turn(0.02)
+        client.turn(0.02)
     output, _ = writer.communicate(timeout=30)
     assert len(client.seen) == wanted, f"{len(client.seen)} of {wanted} deliveries arrived"
     return [float(line) for line in output.split()]

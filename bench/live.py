@@ -77,15 +77,15 @@ def main(*, quick: bool) -> None:
 
 def _measure(where: Servers, candidate: Candidate, size: Size) -> Figures:
     print(f"  {candidate.name} …", file=sys.stderr, flush=True)
-    with _serving(where, candidate) as (port, pid), _clients(candidate, port, size.connections) as client:
-        steady_us, delays, share = _steady(candidate, client, pid, size)
-        burst_us, burst_rate = _burst(candidate, client, pid, size.burst)
     with _serving(where, candidate) as (port, pid):
         before = psutil.Process(pid).memory_info().rss
         with _clients(candidate, port, size.idle):
             idle_kb = (psutil.Process(pid).memory_info().rss - before) / size.idle / 1024
-    with _serving(where, candidate) as (port, pid), _clients(candidate, port, 51) as client:
-        healthy = _stalled(candidate, client, size.stalled_events)
+        with _clients(candidate, port, size.connections) as client:
+            steady_us, delays, share = _steady(candidate, client, pid, size)
+            burst_us, burst_rate = _burst(candidate, client, pid, size.burst)
+        with _clients(candidate, port, 51) as client:
+            healthy = _stalled(candidate, client, size.stalled_events)
     percentiles = statistics.quantiles(delays, n=100)
     return Figures(
         steady_us,
@@ -147,8 +147,7 @@ def _stalled(candidate: Candidate, client: Client, events: int) -> int:
 def _collect(client: Client, wanted: int, within_s: float = _PATIENCE_S) -> None:
     deadline = time.perf_counter() + within_s
     while client.received < wanted and time.perf_counter() < deadline:
-        for _ in range(20):
-            client.turn(0.02)
+        client.turn(0.02)
 
 
 @contextmanager

@@ -32,8 +32,11 @@ def main(port: int) -> None:
     pubsub.subscribe("bench")
     for message in pubsub.listen():
         frame = frames.text(json.loads(message["data"]))
-        for each in sockets:
-            each.send(frame)
+        for each in list(sockets):
+            try:
+                each.send(frame)
+            except OSError:  # its client has gone
+                sockets.remove(each)
 
 
 def _accept(listener: socket.socket, sockets: list[socket.socket]) -> None:
