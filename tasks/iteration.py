@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 from celery import Task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 from tasks import process
 from tasks.app import app
 from tasks.door import jobs
 from tasks.enqueue import TASK_PREFIX
 from tasks.request import OWNER_HEADER, WATCHDOG_GRACE_S
-from tenure.errors import IterationOver, TenureError, Unavailable
+from tenure.errors import TenureError, Unavailable
 from tenure.iterations import announce, ledger
 from tenure.iterations.catalog import Job
 from tenure.iterations.ledger import Caller, EndedBy, Outcome, Started
@@ -39,6 +40,7 @@ Body = Callable[[Run, Deps], None]
 _DEADLINE_GRACE_S: Final = 20.0
 _LONGEST_MESSAGE: Final = 500
 _STDERR: Final = 2
+_SIGNAL_CODES: Final = 256
 
 
 class IterationFailed(TenureError):
@@ -51,8 +53,9 @@ class _End:
 
     owner: str
     counters: dict[str, int]
-    outcome: Outcome = Outcome.OK
-    error_type: str | None = None
+    # Until the body has returned: whatever leaves it in a way that nobody thought of has failed.
+    outcome: Outcome = Outcome.FAILED
+    error_type: str | None = "Interrupted"
     error_message: str | None = None
     written: bool = False
 
@@ -141,25 +144,27 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
         faulthandler.dump_traceback_later(self.job.hard_s + WATCHDOG_GRACE_S, exit=True, file=_STDERR)
         try:
             self.body(run, deps)
+            end.outcome, end.error_type = Outcome.OK, None
         except SoftTimeLimitExceeded:
             end.outcome, end.error_type = Outcome.TIMED_OUT, "SoftTimeLimitExceeded"
             raise
-        except SystemExit:
+        except SystemExit as error:
+            if not _is_of_a_signal(error):
+                end.error_type = "SystemExit"
+                raise IterationFailed("SystemExit") from None
             # The parent ends a child by SIGTERM, for the hard limit as for a shutdown.
             if clock.monotonic() - began >= self.job.hard_s:
                 end.outcome, end.error_type = Outcome.TIMED_OUT, "TimeLimitExceeded"
             else:
                 end.outcome, end.error_type = Outcome.CANCELED, "Terminated"
             raise
-        except MemoryError:
-            end.outcome, end.error_type = Outcome.FAILED, "MemoryError"
-            # Unconverted, it would stop the whole worker.
-            raise IterationFailed("MemoryError") from None
-        except IterationOver:
-            end.outcome, end.error_type = Outcome.FAILED, "IterationOver"
-            raise
+        except (MemoryError, Retry, Reject, Ignore) as error:
+            end.error_type = type(error).__name__
+            # Unconverted, the first would stop the whole worker, and the others are orders to Celery: its
+            # state would say for ever that the task is about to run again.
+            raise IterationFailed(end.error_type) from None
         except Exception as error:  # the edge where every failure becomes an outcome
-            end.outcome, end.error_type = Outcome.FAILED, type(error).__name__
+            end.error_type = type(error).__name__
             end.error_message = masked(str(error))[:_LONGEST_MESSAGE]
             raise
         finally:
@@ -197,6 +202,11 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
         end, self._pending_end = self._pending_end, None
         if end is not None and not end.written:
             self._try_to_write(process.child(), end)
+
+
+def _is_of_a_signal(error: SystemExit) -> bool:
+    """Whether the pool's signal handler raised this: its codes are the signal's number less 256."""
+    return isinstance(error.code, int) and -_SIGNAL_CODES < error.code <= signal.NSIG - 1 - _SIGNAL_CODES
 
 
 def iteration(name: str) -> Callable[[Body], AccountedTask]:

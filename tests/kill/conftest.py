@@ -34,7 +34,7 @@ def shared_env(
 
 @pytest.fixture(scope="module")
 def shared_worker(shared_env: dict[str, str]) -> Iterator[Process]:
-    with worker(shared_env, Path(shared_env["TENURE_DATA_DIR"])) as process:
+    with worker(shared_env, Path(shared_env["TENURE_DATA_DIR"]), concurrency=5) as process:
         yield process
 
 

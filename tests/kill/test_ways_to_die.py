@@ -19,38 +19,60 @@ def printed(process: Process, event: str, iteration_id: str) -> int:
     return sum(line.get("iteration_id") == iteration_id for line in process.lines(event))
 
 
-@pytest.mark.parametrize(
-    ("scope", "outcome", "ended_by", "error_type"),
-    [
-        ("ok:0.1", "ok", {"child"}, None),
-        ("raise", "failed", {"child"}, "AskedToFail"),
-        ("ok:20", "timed_out", {"child"}, "SoftTimeLimitExceeded"),
-        ("swallow:30", "timed_out", {"child", "parent"}, "TimeLimitExceeded"),
-        ("kill", "killed", {"parent"}, "WorkerLostError"),
-        ("exit", "killed", {"parent"}, "WorkerLostError"),
-    ],
-)
+# Scope -> outcome, who may have written END, its error type. All are asked for at once and share a worker.
+WAYS = {
+    "ok:0.1": ("ok", {"child"}, None),
+    "raise": ("failed", {"child"}, "AskedToFail"),
+    "retry": ("failed", {"child"}, "Retry"),
+    "reject": ("failed", {"child"}, "Reject"),
+    "reject:requeue": ("failed", {"child"}, "Reject"),
+    "ignore": ("failed", {"child"}, "Ignore"),
+    "leave": ("failed", {"child"}, "SystemExit"),
+    "memory": ("failed", {"child"}, "MemoryError"),
+    "ok:20": ("timed_out", {"child"}, "SoftTimeLimitExceeded"),
+    "swallow:30": ("timed_out", {"child", "parent"}, "TimeLimitExceeded"),
+    "stubborn:5": ("timed_out", {"parent"}, "TimeLimitExceeded"),
+    "gil": ("timed_out", {"parent"}, "TimeLimitExceeded"),
+    "kill": ("killed", {"parent"}, "WorkerLostError"),
+    "exit": ("killed", {"parent"}, "WorkerLostError"),
+}
+
+
+@pytest.fixture(scope="module")
+def asked(shared_worker: Process, shared_ledger: Ledger) -> dict[str, str]:
+    """The slot of each way."""
+    return {scope: shared_ledger.run("sleep", scope) for scope in WAYS}
+
+
+@pytest.mark.parametrize("scope", WAYS)
 def test_each_end_is_written_once_and_says_what_happened(
-    shared_worker: Process,
-    shared_ledger: Ledger,
-    scope: str,
-    outcome: str,
-    ended_by: set[str],
-    error_type: str | None,
+    shared_worker: Process, shared_ledger: Ledger, asked: dict[str, str], scope: str
 ) -> None:
-    slot = shared_ledger.run("sleep", scope)
-    end = shared_ledger.ended(slot)
+    outcome, ended_by, error_type = WAYS[scope]
+    end = shared_ledger.ended(asked[scope], within=60)
     assert (end["outcome"], end["error_type"]) == (outcome, error_type)
     assert end["ended_by"] in ended_by
     assert told(shared_ledger, end["id"]) == ["iteration.started", "iteration.ended"]
     until(
         lambda: printed(shared_worker, "ITERATION_END", end["id"]),
-        within_s=5,
+        within_s=10,
         what="ITERATION_END is printed",
     )
     assert printed(shared_worker, "ITERATION_START", end["id"]) == 1
     assert printed(shared_worker, "ITERATION_END", end["id"]) == 1
     assert printed(shared_worker, "WORKER_TIMEOUT", end["id"]) == (outcome == "timed_out")
+
+
+def test_no_way_to_die_ends_the_worker_or_runs_twice(
+    shared_worker: Process, shared_ledger: Ledger, asked: dict[str, str]
+) -> None:
+    for scope in WAYS:
+        shared_ledger.ended(asked[scope], within=60)
+    assert shared_ledger.ended(shared_ledger.run("sleep", "ok:0"))["outcome"] == "ok"
+    assert shared_worker.popen.poll() is None
+    for scope, slot in asked.items():
+        assert shared_ledger.slot(slot)["state"] == "started", scope
+        assert len(shared_ledger.iterations(slot)) == 1, scope
 
 
 def test_the_worker_goes_on_after_a_child_was_killed(shared_worker: Process, shared_ledger: Ledger) -> None:
