@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
+from tenure.integrations import known
+from tenure.integrations.guards import Guards
 from tenure.kit.db import Database
 from tenure.kit.http import HttpDoor
 from tenure.kit.sealing import Sealer
@@ -19,7 +21,7 @@ from tenure.providers.provisioner import HttpProvisioner
 from tenure.provisioning.ports import Provisioner
 from tenure.settings import Settings
 from tenure.subscriptions.sight import Patience
-from tenure.webhooks.ports import Post
+from tenure.webhooks.ports import Post, Told
 from tenure.webhooks.secret import sealer_of
 
 
@@ -41,12 +43,24 @@ class Deps:
         return HttpDoor(allow_private=self.settings.private_urls_allowed)
 
     @cached_property
+    def guards(self) -> Guards | None:
+        """What stands before each integration; None where no Valkey is set, as in some tools."""
+        if self.settings.live_url is None and self.settings.broker_url is None:
+            return None
+        return Guards(self.settings.require_live_url(), self.db)
+
+    def guarded(self, door: HttpDoor, name: str, *, part_of: str | None = None) -> HttpDoor:
+        """This door, for calls to one integration."""
+        return door if self.guards is None else self.guards.door(door, name, part_of=part_of)
+
+    @cached_property
     def provisioner(self) -> Provisioner | None:
         """The service whose accounts are switched, or None when no URL is set."""
         url, secret = self.settings.provisioner_url, self.settings.provisioner_secret
         if url is None or secret is None:
             return None
-        return HttpProvisioner(self.door, url=url, secrets=[secret.get_secret_value()])
+        door = self.guarded(self.door, known.PROVISIONER)
+        return HttpProvisioner(door, url=url, secrets=[secret.get_secret_value()])
 
     @cached_property
     def senders(self) -> Mapping[str, Sender]:
@@ -54,21 +68,23 @@ class Deps:
         found: list[Sender] = []
         if self.settings.smtp_url is not None:
             url = self.settings.smtp_url.get_secret_value()
-            found.append(EmailSender(url=url, mail_from=self.settings.mail_from))
+            guard = self.guards.guard(known.MAIL) if self.guards is not None else None
+            found.append(EmailSender(url=url, mail_from=self.settings.mail_from, guard=guard))
         if self.settings.telegram_token is not None:
             token = self.settings.telegram_token.get_secret_value()
-            found.append(TelegramSender(self.door, token=token, api_url=self.settings.telegram_api_url))
+            door = self.guarded(self.door, known.TELEGRAM)
+            found.append(TelegramSender(door, token=token, api_url=self.settings.telegram_api_url))
         return {sender.channel: sender for sender in found}
 
     @cached_property
     def chains(self) -> Mapping[str, ChainReader]:
         """The chains that are watched, by their names."""
-        return chain_readers(self.settings, self.door)
+        return chain_readers(self.settings, self.door, guarded=self.guarded)
 
     @cached_property
     def post_webhook(self) -> Post:
         """The way to webhook endpoints."""
-        return partial(webhook.post, self.guarded_door)
+        return _Poster(self)
 
     @cached_property
     def webhook_sealer(self) -> Sealer:
@@ -81,8 +97,25 @@ class Deps:
         return Patience(reopen_hold_s=self.settings.reopen_hold_s, blind_max_h=self.settings.blind_max_h)
 
 
-def chain_readers(settings: Settings, door: HttpDoor) -> Mapping[str, ChainReader]:
+@dataclass(frozen=True, slots=True)
+class _Poster:
+    """Posts to webhook endpoints, each behind a guard of its own."""
+
+    deps: Deps
+
+    def __call__(
+        self, *, endpoint_id: str, url: str, secrets: Sequence[str], message_id: str, body: bytes
+    ) -> Told:
+        door = self.deps.guarded(self.deps.guarded_door, known.WEBHOOK + endpoint_id)
+        return webhook.post(door, url=url, secrets=secrets, message_id=message_id, body=body)
+
+
+def chain_readers(
+    settings: Settings, door: HttpDoor, *, guarded: Callable[..., HttpDoor] | None = None
+) -> Mapping[str, ChainReader]:
     """A reader of each chain of the settings, by name; nothing is asked yet.
+
+    `guarded` gives a door for one RPC node: `guarded(door, name, part_of=integration)`.
 
     A chain's own coin cannot be received (its transfers leave no log), which must not hide its tokens.
     """
@@ -92,6 +125,11 @@ def chain_readers(settings: Settings, door: HttpDoor) -> Mapping[str, ChainReade
             chain.model_copy(
                 update={"assets": tuple(asset for asset in chain.assets if asset.contract is not None)}
             ),
+            doors=[
+                guarded(door, name, part_of=known.CHAIN + chain.name) for name in known.node_breakers(chain)
+            ]
+            if guarded is not None
+            else None,
         )
         for chain in settings.chains
     }

@@ -1,13 +1,16 @@
 """When to try again: exponential back-off with jitter, and the other side's wish.
 
 Only one layer retries: the job, by a stored `next_at`. Neither the door nor a provider repeats a call,
-because layers that each retry multiply.
+because layers that each retry multiply. A job marks its repeats with `repeating`, and the guard in front of
+the other side keeps them to a budget.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +18,22 @@ from typing import Final
 
 _LONGEST_WISH_S: Final = 86_400.0
 _uniform: Final = random.SystemRandom().uniform
+_repeats: ContextVar[bool] = ContextVar("repeats", default=False)
+
+
+@contextmanager
+def repeating(is_repeat: bool) -> Iterator[None]:
+    """Calls inside the block are repeats of ones that failed, or not."""
+    token = _repeats.set(is_repeat)
+    try:
+        yield
+    finally:
+        _repeats.reset(token)
+
+
+def is_repeat() -> bool:
+    """Whether what is being called now is a repeat."""
+    return _repeats.get()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,15 @@ class Unknown:
     reason: str
 
 
-Outcome = Sent | Unsent | Refused | Unknown
+@dataclass(frozen=True, slots=True)
+class NotTried:
+    """Nobody was called: the channel rests, or its pace is full. `after_s` is when a try makes sense."""
+
+    reason: str
+    after_s: float
+
+
+Outcome = Sent | Unsent | Refused | Unknown | NotTried
 
 
 class Sender(Protocol):

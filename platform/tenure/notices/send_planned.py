@@ -20,8 +20,8 @@ from tenure.events.append import append, subscription_event
 from tenure.iterations.crew import Crew
 from tenure.iterations.run import Run
 from tenure.kit import crash
-from tenure.kit.retry import Backoff
-from tenure.notices.ports import Message, Outcome, Refused, Sender, Sent, Unknown, Unsent
+from tenure.kit.retry import Backoff, repeating
+from tenure.notices.ports import Message, NotTried, Outcome, Refused, Sender, Sent, Unknown, Unsent
 from tenure.notices.rules import MUST_ARRIVE, Standing, skip_reason
 from tenure.notices.templates import Subject, written
 
@@ -83,7 +83,8 @@ _SKIP: Final = text("""
 """)
 _SETTLE: Final = text("""
     UPDATE notice
-    SET state = :state, last_error = :error, provider_message_id = :provider_message_id,
+    SET state = :state, last_error = :error, attempts = attempts - :not_tried,
+        provider_message_id = :provider_message_id,
         sent_at = CASE WHEN :state = 'sent' THEN clock_timestamp() END,
         next_at = clock_timestamp() + :delay_s * interval '1 second'
     WHERE id = :id AND state = 'sending' AND sent_by = :iteration_id
@@ -106,6 +107,9 @@ class _Health:
         return [name for name in self.channels if self.failures.get(name, 0) < _GIVE_UP_AFTER]
 
     def note(self, channel: str, outcome: Outcome) -> None:
+        if isinstance(outcome, NotTried):
+            self.failures[channel] = _GIVE_UP_AFTER  # it rests: the others need not ask in this pass
+            return
         self.failures[channel] = self.failures.get(channel, 0) + 1 if isinstance(outcome, Unsent) else 0
 
 
@@ -115,6 +119,7 @@ class _Result:
     error: str | None = None
     provider_message_id: str | None = None
     delay_s: float = 0.0
+    not_tried: bool = False
 
 
 def run(run: Run, senders: Mapping[str, Sender]) -> None:
@@ -166,7 +171,8 @@ def _send_one(crew: Crew, senders: Mapping[str, Sender], health: _Health) -> boo
         crew.count(seen=1, skipped=1)
         return True
     crash.point("call.claimed")
-    outcome = senders[row.channel].send(_message(row))
+    with repeating(row.attempts > 0):
+        outcome = senders[row.channel].send(_message(row))
     crash.point("call.answered")
     health.note(row.channel, outcome)
     result = _judged(row, outcome)
@@ -218,6 +224,8 @@ def _judged(row: Row[Any], outcome: Outcome) -> _Result:
     match outcome:
         case Sent(provider_message_id=provider_message_id):
             return _Result("sent", provider_message_id=provider_message_id)
+        case NotTried(reason=reason, after_s=after_s):
+            return _Result("planned", error=reason, delay_s=after_s, not_tried=True)
         case Unsent(reason=reason, retry_after_s=wish):
             state = "failed" if row.not_after is None and row.tried_long else "planned"
             return _Result(state, error=reason, delay_s=_BACKOFF.delay_s(attempt, at_least_s=wish))
@@ -236,6 +244,7 @@ def _settle(session: Session, row: Row[Any], outcome: Outcome, result: _Result, 
             "error": result.error[:_LONGEST_ERROR] if result.error else None,
             "provider_message_id": result.provider_message_id,
             "delay_s": result.delay_s,
+            "not_tried": int(result.not_tried),
             "iteration_id": iteration_id,
         },
     ).first()

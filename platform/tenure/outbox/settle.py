@@ -24,6 +24,8 @@ _SETTLE: Final = text("""
     RETURNING available_at
 """)
 
+_UNCOUNT: Final = text("UPDATE outbox SET attempts = greatest(attempts - 1, 0) WHERE id = :id")
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -50,6 +52,17 @@ def fail(
         return None if _settle(session, claimed, state="dead", error=error) is None else Failed(None)
     available_at = _settle(session, claimed, state="ready", error=error, pause_s=pause)
     return None if available_at is None else Failed(available_at)
+
+
+def put_back(session: Session, claimed: Claimed, *, reason: str, pause_s: float) -> datetime | None:
+    """Nobody was called: the message waits as if it had not been claimed, and when it is due again.
+
+    None: the lease ran out and somebody else has the message.
+    """
+    available_at = _settle(session, claimed, state="ready", error=reason, pause_s=pause_s)
+    if available_at is not None:
+        session.execute(_UNCOUNT, {"id": claimed.id})
+    return available_at
 
 
 def leave_unknown(session: Session, claimed: Claimed, *, error: str) -> bool:

@@ -8,9 +8,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tenure.kit import clock, signing
+from tenure.kit.breaker import Held
 from tenure.kit.http import AddressRefused, Bounds, ErrorAnswer, HttpDoor, Unanswered, Unsent
 from tenure.kit.times import rfc3339
-from tenure.provisioning.ports import Account, Applied, Blocked, Outcome, Retry, Superseded
+from tenure.provisioning.ports import Account, Applied, Blocked, NotAsked, Outcome, Retry, Superseded
 
 _CONFLICT: Final = 409
 _THROTTLED: Final = 429
@@ -40,6 +41,8 @@ class HttpProvisioner:
         url = f"{self._url}/accounts/{quote(account.subscription_id, safe='')}"
         try:
             self._door.request("PUT", url, headers=headers, body=body, bounds=self._bounds)
+        except Held as held:
+            return NotAsked(held.reason)
         except AddressRefused as error:
             return Blocked(None, error.message)
         except Unsent as error:

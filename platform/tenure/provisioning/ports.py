@@ -55,7 +55,14 @@ class Blocked:
     excerpt: str
 
 
-Outcome = Applied | Superseded | Retry | Blocked
+@dataclass(frozen=True, slots=True)
+class NotAsked:
+    """The service was not called, because it fails too much at present."""
+
+    reason: str
+
+
+Outcome = Applied | Superseded | Retry | Blocked | NotAsked
 
 
 class Provisioner(Protocol):

@@ -23,9 +23,18 @@ from tenure.iterations.crew import Crew
 from tenure.iterations.run import Run
 from tenure.kit import crash
 from tenure.kit.ids import new_id
-from tenure.kit.retry import Backoff
+from tenure.kit.retry import Backoff, repeating
 from tenure.kit.times import rfc3339
-from tenure.provisioning.ports import Account, Applied, Blocked, Outcome, Provisioner, Retry, Superseded
+from tenure.provisioning.ports import (
+    Account,
+    Applied,
+    Blocked,
+    NotAsked,
+    Outcome,
+    Provisioner,
+    Retry,
+    Superseded,
+)
 
 BLOCKED_ALERT: Final = "provisioning_blocked"
 _THREADS: Final = 8
@@ -211,8 +220,13 @@ def _ask(crew: Crew, provisioner: Provisioner, health: _Health, one: _Claimed) -
     if not crew.goes_on:
         return None
     crash.point("call.claimed")
-    outcome = provisioner.put_account(one.account)
+    with repeating(one.attempts > 0):
+        outcome = provisioner.put_account(one.account)
     crash.point("call.answered")
+    if isinstance(outcome, NotAsked):
+        # Nothing was tried, so nothing is counted: the rows wait as they were, for the next pass.
+        crew.stop()
+        return None
     health.failures = health.failures + 1 if isinstance(outcome, Retry) else 0
     if health.failures >= _GIVE_UP_AFTER:
         crew.stop()
@@ -257,7 +271,7 @@ def _told(one: _Claimed, outcome: Outcome | None) -> dict[str, Any]:
         "generation": one.account.generation,
     }
     match outcome:
-        case None:
+        case None | NotAsked():
             return told | {"outcome": "released"}
         case Applied():
             return told | {"outcome": "applied"}

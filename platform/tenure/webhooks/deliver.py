@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from tenure.iterations.crew import Crew
 from tenure.iterations.run import Run
 from tenure.kit import crash
+from tenure.kit.retry import repeating
 from tenure.kit.sealing import Sealer, Unreadable
 from tenure.outbox.claim import Claimed, claim, retire_lapsed
 from tenure.outbox.topics import WEBHOOK
@@ -48,6 +49,7 @@ class _NotSent:
     delivered: bool = False
     status: int | None = None
     retry_after_s: float | None = None
+    held_s: float | None = None
     gone: bool = False
 
 
@@ -93,12 +95,17 @@ def _deliver_one(post: Post, sealer: Sealer, traffic: Traffic, crew: Crew) -> bo
             crew.count(seen=1, skipped=1)
             return True
         crash.point("call.claimed")
-        told = _posted(post, sealer, letter)
+        with repeating(claimed.attempt > 1):
+            told = _posted(post, sealer, letter)
         crash.point("call.answered")
-        traffic.note(letter.endpoint_id, delivered=told.delivered)
+        if told.held_s is not None:
+            traffic.leave(letter.endpoint_id)
+        else:
+            traffic.note(letter.endpoint_id, delivered=told.delivered)
         with crew.transaction() as session:
             write_outcome(session, claimed, letter, told)
-    crew.count(seen=1, done=int(told.delivered), failed=int(not told.delivered))
+    done, held = int(told.delivered), int(told.held_s is not None)
+    crew.count(seen=1, done=done, skipped=held, failed=1 - done - held)
     return True
 
 
@@ -111,4 +118,10 @@ def _posted(post: Post, sealer: Sealer, letter: Letter) -> Told:
         secret = sealer.open(letter.secret_sealed, about=letter.endpoint_id)
     except Unreadable as error:
         return _NotSent(reason=error.message)
-    return post(url=letter.url, secrets=[secret], message_id=letter.event_id, body=letter.body)
+    return post(
+        endpoint_id=letter.endpoint_id,
+        url=letter.url,
+        secrets=[secret],
+        message_id=letter.event_id,
+        body=letter.body,
+    )

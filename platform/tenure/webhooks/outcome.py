@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from tenure.alerts.raise_alert import raise_alert, resolve_alert
 from tenure.outbox.claim import Claimed, Lapsed
-from tenure.outbox.settle import acknowledge, fail
+from tenure.outbox.settle import acknowledge, fail, put_back
 from tenure.outbox.topics import WEBHOOK
 from tenure.webhooks.disable_endpoint import disable_endpoint
 from tenure.webhooks.letter import Letter
@@ -34,6 +34,10 @@ _NOT_DELIVERED: Final = text("""
         last_status = :status, last_error = :error, next_at = :next_at
     WHERE id = :id RETURNING id
 """)
+_NOT_TRIED: Final = text("""
+    UPDATE webhook_delivery SET attempts = attempts - 1, last_error = :error, next_at = :next_at
+    WHERE id = :id
+""")
 _ANY_DEAD: Final = text("SELECT 1 FROM webhook_delivery WHERE endpoint_id = :id AND state = 'dead' LIMIT 1")
 _LAPSED: Final = text("""
     UPDATE webhook_delivery SET state = 'dead', next_at = NULL,
@@ -46,6 +50,10 @@ def write_outcome(session: Session, claimed: Claimed, letter: Letter, told: Told
     """Settle the try. Nothing changes when the lease ran out: then the message is somebody else's."""
     if told.delivered:
         _write_success(session, claimed, letter, told)
+    elif told.held_s is not None:
+        next_at = put_back(session, claimed, reason=told.reason, pause_s=told.held_s)
+        if next_at is not None:
+            session.execute(_NOT_TRIED, {"id": letter.delivery_id, "error": told.reason, "next_at": next_at})
     else:
         _write_failure(session, claimed, letter, told)
 

@@ -30,6 +30,11 @@ class Told(Protocol):
         ...
 
     @property
+    def held_s(self) -> float | None:
+        """Set when nobody was called because the endpoint fails too much: how long that goes on."""
+        ...
+
+    @property
     def gone(self) -> bool:
         """Whether the endpoint asks not to be called again (410)."""
         ...
@@ -38,6 +43,8 @@ class Told(Protocol):
 class Post(Protocol):
     """Posts one signed message, once. Safe to share between threads."""
 
-    def __call__(self, *, url: str, secrets: Sequence[str], message_id: str, body: bytes) -> Told:
+    def __call__(
+        self, *, endpoint_id: str, url: str, secrets: Sequence[str], message_id: str, body: bytes
+    ) -> Told:
         """Never raises for what the other side does; refuses (BrokenRule) inside a transaction."""
         ...

@@ -49,6 +49,11 @@ class Traffic:
             with self._lock:
                 self._calling[endpoint_id] -= 1
 
+    def leave(self, endpoint_id: str) -> None:
+        """This endpoint is not called any more in this iteration."""
+        with self._lock:
+            self._failures[endpoint_id] = _GIVE_UP_AFTER
+
     def note(self, endpoint_id: str, *, delivered: bool) -> None:
         """How a call ended: one success forgets the failures before it."""
         with self._lock:

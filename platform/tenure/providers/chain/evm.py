@@ -41,8 +41,13 @@ class EvmChain:
         self._span = _WIDEST_SPAN
 
     @classmethod
-    def from_settings(cls, door: HttpDoor, chain: settings.Chain) -> Self:
-        """The chain as the settings name it. Raises BadSettings for an asset that is no token."""
+    def from_settings(
+        cls, door: HttpDoor, chain: settings.Chain, *, doors: Sequence[HttpDoor] | None = None
+    ) -> Self:
+        """The chain as the settings name it; `doors`: one for each of its RPC URLs, instead of `door`.
+
+        Raises BadSettings for an asset that is no token.
+        """
         assets = []
         for asset in chain.assets:
             if asset.contract is None:
@@ -52,7 +57,7 @@ class EvmChain:
                 )
                 raise BadSettings(message, errors=[FieldError("TENURE_CHAINS", "unsupported", message)])
             assets.append(Asset(asset.symbol, asset.contract.lower(), asset.decimals))
-        rpc = JsonRpc(door, name=chain.name, urls=chain.rpc_urls, chain_id=chain.chain_id)
+        rpc = JsonRpc(door, name=chain.name, urls=chain.rpc_urls, chain_id=chain.chain_id, doors=doors)
         return cls(rpc, name=chain.name, assets=assets)
 
     @property

@@ -56,10 +56,20 @@ class JsonRpc:
     """Asks the nodes of one chain. Safe to share between threads."""
 
     def __init__(
-        self, door: HttpDoor, *, name: str, urls: Sequence[str], chain_id: int, bounds: Bounds = _RPC_BOUNDS
+        self,
+        door: HttpDoor,
+        *,
+        name: str,
+        urls: Sequence[str],
+        chain_id: int,
+        bounds: Bounds = _RPC_BOUNDS,
+        doors: Sequence[HttpDoor] | None = None,
     ) -> None:
-        """Asks nothing yet; each node's chain id is checked before its first answer counts."""
-        self._door = door
+        """Asks nothing yet; each node's chain id is checked before its first answer counts.
+
+        `doors`: one for each URL, instead of `door`.
+        """
+        self._doors = dict(zip(urls, doors or [door] * len(urls), strict=True))
         self._name = name
         self._urls = list(urls)
         self._chain_id = chain_id
@@ -137,7 +147,7 @@ class JsonRpc:
         ]
         question = payload[0] if len(payload) == 1 else payload
         try:
-            answer = self._door.request(
+            answer = self._doors[url].request(
                 "POST", url, json=question, bounds=self._bounds, max_bytes=_LARGEST_ANSWER
             )
         except Unsent as error:

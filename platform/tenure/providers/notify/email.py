@@ -21,8 +21,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tenure.errors import BadSettings, FieldError
 from tenure.kit import clock
+from tenure.kit.breaker import Held, Told
+from tenure.kit.guarded_door import Guard
 from tenure.kit.sockets import Bounds, Unsent, bounded, connect, current_call, tls_context
-from tenure.notices.ports import Message, Outcome, Refused, Sent, Unknown
+from tenure.notices.ports import Message, NotTried, Outcome, Refused, Sent, Unknown
 from tenure.notices.ports import Unsent as NotSent
 
 _POSITIVE: Final = range(200, 300)
@@ -84,9 +86,16 @@ class EmailSender:
     channel: Final = "email"
 
     def __init__(
-        self, *, url: str, mail_from: str, bounds: Bounds | None = None, ca_file: str | None = None
+        self,
+        *,
+        url: str,
+        mail_from: str,
+        bounds: Bounds | None = None,
+        ca_file: str | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Opens nothing yet. Raises BadSettings for a URL that is none."""
+        self._guard = guard
         self._server = MailServer.parse(url)
         self._from = mail_from
         self._from_address = parseaddr(mail_from)[1]
@@ -106,19 +115,45 @@ class EmailSender:
             mail = self._composed(message)
         except (ValueError, IndexError, MessageError) as error:
             return Refused(f"the mail cannot be written: {error}", "malformed")
+        if self._guard is None:
+            return self._carried(message.to, mail)[0]
+        try:
+            leave = self._guard.enter()
+        except Held as held:
+            return NotTried(held.reason, held.retry_after_s)
+        told = Told.NONE
+        try:
+            outcome, told = self._carried(message.to, mail)
+        finally:
+            leave.tell(told)
+        return outcome
+
+    def probe(self) -> str | None:
+        """Connect, greet and log in without handing over a mail: None, or why that did not work."""
+        with bounded(self._bounds):
+            opened = self._opened()
+            if isinstance(opened, smtplib.SMTP):
+                _quit(opened)
+                return None
+        return opened.reason if isinstance(opened, NotSent) else type(opened).__name__
+
+    def _carried(self, to: str, mail: bytes) -> tuple[Outcome, Told]:
+        """What became of the mail, and what that says of the server's health."""
         with bounded(self._bounds):
             connection = self._kept()
             if connection is None:
                 opened = self._opened()
                 if not isinstance(opened, smtplib.SMTP):
-                    return opened
+                    return opened, Told.FAIL
                 connection = opened
-            outcome, usable = _hand_over(connection, self._from_address, message.to, mail)
+            outcome, usable = _hand_over(connection, self._from_address, to, mail)
             if usable:
                 self._keep(connection)
             else:
                 connection.close()
-        return outcome
+        # Whoever answered, also with a refusal, is alive; silence and a cut are not.
+        silent = isinstance(outcome, NotSent | Unknown) and outcome.reason in {"timeout", "cut"}
+        return outcome, Told.FAIL if silent else Told.OK
 
     def close(self) -> None:
         """End the kept connections politely."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from tenure.kit.breaker import Held
 from tenure.kit.http import Bounds, ErrorAnswer, HttpDoor, Unanswered, Unsent
-from tenure.notices.ports import Message, Outcome, Refused, Sent, Unknown
+from tenure.notices.ports import Message, NotTried, Outcome, Refused, Sent, Unknown
 from tenure.notices.ports import Unsent as NotSent
 
 _LONGEST_TEXT: Final = 4096
@@ -30,6 +31,8 @@ class TelegramSender:
         payload = {"chat_id": message.to, "text": text[:_LONGEST_TEXT]}
         try:
             answer = self._door.request("POST", self._url, json=payload, bounds=self._bounds)
+        except Held as held:
+            return NotTried(held.reason, held.retry_after_s)
         except Unsent as error:
             return NotSent(error.reason)
         except Unanswered as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tenure.kit import clock, signing
+from tenure.kit.breaker import Held
 from tenure.kit.http import Bounds, ErrorAnswer, HttpDoor, Unanswered, Unsent
 
 _GONE: Final = 410
@@ -19,12 +20,16 @@ _WEBHOOK_BOUNDS: Final = Bounds(connect_s=5, read_s=15, total_s=15)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one try came to. `gone`: the endpoint asks not to be called again (410)."""
+    """What one try came to. `gone`: the endpoint asks not to be called again (410).
+
+    `held_s`: nobody was called, and for how long there is no use in trying.
+    """
 
     delivered: bool
     status: int | None
     reason: str
     retry_after_s: float | None = None
+    held_s: float | None = None
 
     @property
     def gone(self) -> bool:
@@ -47,6 +52,8 @@ def post(
     headers["content-type"] = "application/json"
     try:
         answer = door.request("POST", url, headers=headers, body=body, bounds=bounds)
+    except Held as held:
+        return Delivery(delivered=False, status=None, reason=held.reason, held_s=held.retry_after_s)
     except Unsent as error:
         return Delivery(delivered=False, status=None, reason=error.reason)
     except Unanswered as error:

@@ -1,0 +1,1 @@
+"""Integrations: what this install talks to outside, and the breakers that stand before it."""
