@@ -18,26 +18,35 @@ from tenure.iterations.ledger import Ended, EndedBy, Outcome
 from tenure.iterations.node import Node
 from tenure.iterations.repair import Repair
 from tenure.kit import crash
-from tenure.kit.db import StatementDoor
+from tenure.kit import db as db_kit
+from tenure.kit import valkey as valkey_kit
+from tenure.kit.db import Database, PooledDoor, StatementDoor, check_reachable
 from tenure.kit.logging import get_logger
+from tenure.kit.watchdog import Condition, Watchdog
 from tenure.wiring import Deps, build
 
 _log = get_logger("tenure.worker")
 # At most three connections a child: one for the ledger, two for the job's transactions.
 _CHILD_POOL: Final = 2
+_STATEMENT_S: Final = 5.0
+# What the signs of progress need, by name.
+DATABASE: Final = "database"
+BROKER: Final = "broker"
 
 
 @dataclass(slots=True)
 class Parent:
-    """The main process of a worker, or beat."""
+    """The main process of a worker, or beat: two connections, one of them the lease's alone."""
 
     node: Node
     door: StatementDoor
+    db: Database | None
+    watchdog: Watchdog
 
     def end(self, owner: str, outcome: Outcome, by: EndedBy, error_type: str) -> None:
         """Write an END that the child could not. Without PostgreSQL the row is left to the reaper.
 
-        This runs in the worker's event loop, so the door's statements are bounded to about two seconds.
+        This runs in the worker's event loop, so the door's statements are bounded to a few seconds.
         """
         try:
             ended = ledger.end(self.door, owner=owner, outcome=outcome, ended_by=by, error_type=error_type)
@@ -50,8 +59,11 @@ class Parent:
 
     def stop(self) -> None:
         """Leave in order."""
+        self.watchdog.stop()
         self.node.stop()
         self.door.close()
+        if self.db is not None:
+            self.db.close()
 
 
 @dataclass(slots=True)
@@ -68,17 +80,43 @@ _child: Child | None = None
 
 
 def start_parent(role: str, name: str) -> Parent:
-    """Register this process as a node and start its lease and repair threads."""
+    """Register this process as a node and start its lease, its repair thread and its watchdog.
+
+    Raises Unavailable or BadSettings with a sentence when PostgreSQL cannot be used.
+    """
     global _parent  # noqa: PLW0603 - one per process, made at its start
     crash.arm(settings.crash_at, settings.data_dir, role=role)
     url = settings.require_database_url()
+    check_reachable(url)
     node = Node(role=role, name=name, database_url=url, lease_s=settings.node_lease_s)
     node.register()
-    repair = Repair(url, lease_s=settings.node_lease_s, publish=enqueue.publish_due, on_end=tell_ended)
+    watchdog = _watchdog(role, url)
+    node.on_renewed = watchdog.sign("lease", DATABASE).stamp
+    application = f"tenure-{role}"
+    if role == "beat":  # it needs transactions too
+        db = Database(url, pool_size=1, application=application, statement_timeout_s=_STATEMENT_S)
+        door: StatementDoor = PooledDoor(db)
+    else:
+        db, door = None, StatementDoor(url, application=application, statement_timeout_s=_STATEMENT_S)
+    _log.info("db.pool", max_size=1 if db is not None else _CHILD_POOL)
+    repair = Repair(door, lease_s=settings.node_lease_s, publish=enqueue.publish_due, on_end=tell_ended)
     node.start(repair)
-    door = StatementDoor(url, application=f"tenure-{role}", statement_timeout_s=2, lock_timeout_s=2)
-    _parent = Parent(node, door)
+    watchdog.start()
+    _parent = Parent(node, door, db, watchdog)
     return _parent
+
+
+def _watchdog(role: str, url: str) -> Watchdog:
+    broker = settings.require_broker_url()
+    return Watchdog(
+        role=role,
+        limit_s=settings.watchdog_s,
+        grace_s=settings.watchdog_grace_s,
+        conditions=[
+            Condition(DATABASE, lambda: db_kit.answers(url)),
+            Condition(BROKER, lambda: valkey_kit.answers(broker)),
+        ],
+    )
 
 
 def parent() -> Parent:

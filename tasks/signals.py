@@ -18,11 +18,14 @@ from celery.signals import (
     worker_init,
     worker_process_init,
     worker_shutdown,
+    worker_shutting_down,
 )
 from celery.utils.dispatch import Signal
 
 from tasks import process
-from tenure.errors import Unavailable
+from tasks.app import app
+from tasks.liveness import Liveness
+from tenure.errors import BadSettings, Unavailable
 from tenure.kit.logging import configure_logging, get_logger
 
 _log = get_logger("tenure.worker")
@@ -53,13 +56,18 @@ def _beat_starts(sender: Any = None, **_: Any) -> None:  # noqa: ARG001 - Celery
 def _start(role: str, name: str) -> None:
     try:
         process.start_parent(role, name)
-    except Unavailable as error:
+    except (Unavailable, BadSettings) as error:
         _log.error(f"{role}.refused", reason=error.message)
-        raise SystemExit(3) from None
+        raise SystemExit(error.exit_code) from None
 
 
 def _child_starts(**_: Any) -> None:
     process.child()
+
+
+def _worker_drains(**_: Any) -> None:
+    # From here on the loop stands still while running iterations end; a supervisor bounds that.
+    process.parent().watchdog.stop()
 
 
 def _worker_stops(**_: Any) -> None:
@@ -77,10 +85,12 @@ def _clear_context(task: Any = None, **_: Any) -> None:
     structlog.contextvars.clear_contextvars()
 
 
+app.steps["consumer"].add(Liveness)
 setup_logging.connect(_log_as_json)
 worker_init.connect(_worker_starts)
 beat_init.connect(_beat_starts)
 worker_process_init.connect(_child_starts)
+worker_shutting_down.connect(_worker_drains)
 worker_shutdown.connect(_worker_stops)
 task_prerun.connect(_bind_context)
 task_postrun.connect(_clear_context)

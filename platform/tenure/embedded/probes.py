@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Final
 
 import psycopg
-import redis
 
 _PATIENCE_S: Final = 3.0
 _OK: Final = 200
@@ -66,23 +65,3 @@ def _has_lease(database_url: str, role: str, host: str, pid: int | None) -> bool
             return connection.execute(_NODE, [role, host, pid]).fetchone() is not None
     except psycopg.OperationalError:
         return False
-
-
-def database_answers(url: str) -> bool:
-    """PostgreSQL at the URL accepts the login and a query."""
-    try:
-        with psycopg.connect(url, connect_timeout=3, autocommit=True) as connection:
-            return connection.execute("SELECT 1").fetchone() is not None
-    except psycopg.OperationalError:
-        return False
-
-
-def store_answers(url: str) -> bool:
-    """Redis or Valkey at the URL accepts the login and a PING."""
-    client = redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, retry=None)
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
-    finally:
-        client.close()

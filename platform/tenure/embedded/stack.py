@@ -18,7 +18,9 @@ from tenure.embedded.folder import StackFolder, StackSecrets
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.roles import Errand, Phase, RoleSpec, StopOrder
 from tenure.embedded.valkey import Valkey
-from tenure.errors import Unavailable
+from tenure.errors import BadSettings, Unavailable
+from tenure.kit.db import check_reachable
+from tenure.kit.valkey import answers as valkey_answers
 from tenure.settings import Settings
 
 ROOT: Final = Path(tenure.__file__).resolve().parents[2]  # where celeryconfig.py and alembic.ini are
@@ -48,6 +50,7 @@ class Servers:
     broker_url: str
     live_url: str
     roles: tuple[RoleSpec, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def build(
             "exporter": {"port": used["exporter"], "url": f"http://127.0.0.1:{used['exporter']}"},
         },
         secrets=(*passwords, flower_password, *settings.secrets()),
-        notes=(f"port {port} is taken; using {bound}",) if bound != port else (),
+        notes=(*servers.notes, *([f"port {port} is taken; using {bound}"] if bound != port else [])),
         listener=listener,
     )
 
@@ -140,6 +143,7 @@ def inherited_environment() -> dict[str, str]:
 
 def _servers(settings: Settings, folder: StackFolder, kept: StackSecrets) -> tuple[Servers, StackSecrets]:
     roles: list[RoleSpec] = []
+    notes: list[str] = []
     used = dict(kept.ports)
     if settings.database_url is None:
         used["postgres"] = ports.choose(used.get("postgres"))
@@ -148,7 +152,7 @@ def _servers(settings: Settings, folder: StackFolder, kept: StackSecrets) -> tup
         roles.append(_postgres_role(cluster))
     else:
         database_url = settings.require_database_url()
-        _insist(probes.database_answers(database_url), "TENURE_DATABASE_URL")
+        _insist(database_url)
     if settings.broker_url is None:
         used["valkey"] = ports.choose(used.get("valkey"))
         broker = Valkey.broker(folder.path / "valkey", used["valkey"], kept.valkey)
@@ -156,7 +160,7 @@ def _servers(settings: Settings, folder: StackFolder, kept: StackSecrets) -> tup
         roles.append(_valkey_role("valkey", broker))
     else:
         broker_url = settings.require_broker_url()
-        _insist(probes.store_answers(broker_url), "TENURE_BROKER_URL")
+        notes += _missed(broker_url, "TENURE_BROKER_URL", "work waits in the database")
     if settings.live_url is None and settings.broker_url is None:
         used["valkey-live"] = ports.choose(used.get("valkey-live"))
         live = Valkey.live(folder.path / "valkey-live", used["valkey-live"], kept.valkey_live)
@@ -164,14 +168,24 @@ def _servers(settings: Settings, folder: StackFolder, kept: StackSecrets) -> tup
         roles.append(_valkey_role("valkey-live", live))
     else:
         live_url = settings.live_url.get_secret_value() if settings.live_url else broker_url
-        _insist(probes.store_answers(live_url), "TENURE_LIVE_URL")
-    servers = Servers(database_url, broker_url, live_url, tuple(roles))
+        notes += _missed(live_url, "TENURE_LIVE_URL", "browsers see changes when they ask")
+    servers = Servers(database_url, broker_url, live_url, tuple(roles), tuple(notes))
     return servers, replace(kept, ports=used)
 
 
-def _insist(answers: bool, name: str) -> None:
-    if not answers:
-        raise Unavailable(f"{name} is set, but nothing answers there with these credentials")
+def _insist(database_url: str) -> None:
+    """Without PostgreSQL there is nothing to start for. Raises with a sentence that names the setting."""
+    try:
+        check_reachable(database_url)
+    except (Unavailable, BadSettings) as error:
+        raise type(error)(f"TENURE_DATABASE_URL: {error.message}") from error
+
+
+def _missed(url: str, name: str, meanwhile: str) -> list[str]:
+    """A note when nothing answers there: everything starts all the same."""
+    if valkey_answers(url):
+        return []
+    return [f"{name} is set, but nothing answers there with these credentials: {meanwhile}"]
 
 
 def _postgres_role(cluster: Postgres) -> RoleSpec:

@@ -42,6 +42,7 @@ class Node:
     info: dict[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: new_id("nod"))
     had_database_since: float | None = None
+    on_renewed: Callable[[], None] = lambda: None
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _door: StatementDoor | None = None
@@ -110,6 +111,7 @@ class Node:
         )
         if self.had_database_since is None:
             self.had_database_since = clock.monotonic()
+        self.on_renewed()
 
     def _keep_repairing(self, repair: Callable[[Node], None], every_s: float) -> None:
         while not self._stop.wait(every_s):

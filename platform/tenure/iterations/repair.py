@@ -7,7 +7,6 @@ time. Everything is a compare-and-set, so it matters to nobody how many do it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from tenure.errors import Unavailable
 from tenure.iterations import announce, ledger, slots
@@ -18,7 +17,6 @@ from tenure.kit.db import StatementDoor
 from tenure.kit.logging import get_logger
 
 _log = get_logger("tenure.repair")
-_STATEMENT_S: Final = 10.0
 
 
 class Repair:
@@ -26,16 +24,14 @@ class Repair:
 
     def __init__(
         self,
-        database_url: str,
+        door: StatementDoor,
         *,
         lease_s: float,
         publish: Callable[[StatementDoor], None],
         on_end: Callable[[Iterable[Ended]], None],
     ) -> None:
         """`publish` sends what `slots.claim_to_publish` gives; `on_end` hears of every END written here."""
-        self._door = StatementDoor(
-            database_url, application="tenure-repair", statement_timeout_s=_STATEMENT_S
-        )
+        self._door = door
         self._lease_s = lease_s
         self._publish = publish
         self._on_end = on_end

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from sqlalchemy import Engine, create_engine
@@ -22,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from tenure.errors import BrokenRule, Unavailable
+from tenure.errors import BadSettings, BrokenRule, Unavailable
 from tenure.kit import clock
 
 _transaction_open: ContextVar[bool] = ContextVar("transaction_open", default=False)
@@ -102,6 +103,39 @@ class Database:
         finally:
             _transaction_open.reset(token)
 
+    @contextmanager
+    def statements(self) -> Iterator[psycopg.Connection[Any]]:
+        """One of the pool's connections where each statement is a transaction of its own.
+
+        Raises Unavailable as `transaction()` does; a connection that failed is not used again.
+        """
+        if _transaction_open.get():
+            raise BrokenRule("a statement of its own inside an open transaction would not see its writes")
+        try:
+            lent = self.engine.raw_connection()
+        except (psycopg.OperationalError, OperationalError, InterfaceError, PoolTimeout) as error:
+            raise _unavailable(error) from error
+        connection: psycopg.Connection[Any] = lent.driver_connection  # type: ignore[assignment]
+        try:
+            connection.autocommit = True
+            yield connection
+            connection.autocommit = False
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            lent.invalidate()
+            raise _unavailable(error) from error
+        except BaseException:
+            lent.invalidate()
+            raise
+        finally:
+            lent.close()
+
+    def wait_for(self, channel: str, seconds: float) -> None:
+        """Return when somebody notifies the channel, or after this long. Holds a connection meanwhile."""
+        with self.statements() as connection:
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            for _ in connection.notifies(timeout=seconds, stop_after=1):
+                pass
+
     def close(self) -> None:
         """Close every idle connection."""
         self.engine.dispose()
@@ -173,15 +207,44 @@ class StatementDoor:
             connection.close()
 
 
+class PooledDoor(StatementDoor):
+    """The same door over a pool that is there anyway: a process of few connections needs no further one."""
+
+    def __init__(self, db: Database) -> None:
+        """The pool's owner closes it."""
+        self._db = db
+
+    def run(
+        self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    ) -> list[dict[str, Any]]:
+        with self._db.statements() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(sql.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
+
+
 _TRIES: Final = 3
+_PROBE_S: Final = 3
 _BETWEEN_TRIES_S: Final = 0.5
 
 
-def check_reachable(url: str) -> None:
-    """Return when PostgreSQL accepts this URL; raise Unavailable with a sentence that helps otherwise.
+def answers(url: str) -> bool:
+    """Whether PostgreSQL takes a new connection and a query now."""
+    try:
+        info = conninfo(url, application="tenure-probe", statement_timeout_s=_PROBE_S)
+        with psycopg.connect(info, connect_timeout=_PROBE_S, autocommit=True) as connection:
+            return connection.execute("SELECT 1").fetchone() is not None
+    except psycopg.Error:
+        return False
 
-    Three tries, because a server may be starting; wrong credentials and wrong names are not tried again. A
-    wrong database name is answered with the names that exist.
+
+def check_reachable(url: str) -> None:
+    """Return when PostgreSQL accepts this URL; else say in a sentence that helps what is wrong.
+
+    Raises Unavailable after three tries, because a server may be starting. Raises BadSettings at once for
+    wrong credentials and wrong names; a wrong database name is answered with the names that exist.
     """
     info = conninfo(url, application="tenure-check")
     for attempt in range(_TRIES):
@@ -190,7 +253,7 @@ def check_reachable(url: str) -> None:
         except psycopg.OperationalError as error:
             final = _final_reason(url, error)
             if final is not None:
-                raise Unavailable(final) from error
+                raise BadSettings(final) from error
             if attempt == _TRIES - 1:
                 raise Unavailable(f"no PostgreSQL answers at {_place(url)}") from error
             time.sleep(_BETWEEN_TRIES_S * 2**attempt)
@@ -200,7 +263,8 @@ def check_reachable(url: str) -> None:
 
 def _final_reason(url: str, error: psycopg.OperationalError) -> str | None:
     said = str(error)
-    if "password authentication failed" in said or "no password supplied" in said:
+    refusals = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", 'role "')
+    if any(refusal in said for refusal in refusals):
         return f"PostgreSQL at {_place(url)} refuses the user or the password"
     if "does not exist" in said and "database" in said:
         name = conninfo_to_dict(url).get("dbname")

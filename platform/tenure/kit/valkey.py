@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 _OPERATION_S: Final = 5.0
+_PROBE_S: Final = 3.0
 
 
 def connect(url: str, *, timeout_s: float = _OPERATION_S) -> redis.Redis:
@@ -27,3 +28,14 @@ def connect(url: str, *, timeout_s: float = _OPERATION_S) -> redis.Redis:
         decode_responses=True,
     )
     return client
+
+
+def answers(url: str) -> bool:
+    """Whether the server takes a new connection, the login and a PING now."""
+    client = connect(url, timeout_s=_PROBE_S)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
