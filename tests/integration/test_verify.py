@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from tests.support import builders as build
 from tests.support import services
 from tests.support.money import MANUAL, PROVIDER, Shop, simulated_shop
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 SECRET = "a-secret-of-the-provisioner"
 KEY = "a key for tests that is long enough"
@@ -326,7 +328,7 @@ BROKEN = [
     (
         "I5c",
         A_LIVE_ONE,
-        "DELETE FROM audit WHERE action = 'clock.advance'",
+        "UPDATE audit SET id = overlay(id PLACING '000' FROM 5) WHERE action = 'clock.advance'",
         """UPDATE subscription SET updated_at = now() - interval '1 hour',
                period_start = tenure_now() - interval '40 days',
                period_end = tenure_now() - interval '10 days',
@@ -357,6 +359,15 @@ BROKEN = [
         "I6d",
         AN_ITERATION,
         "UPDATE event SET type = 'test' WHERE type = 'iteration.started' AND iteration_id = %(id)s",
+    ),
+    (
+        "I6e",
+        AN_ITERATION,
+        "UPDATE iteration SET ended_at = ended_at + interval '10 minutes' WHERE id = %(id)s",
+        """UPDATE iteration SET deadline_at = started_at WHERE id = %(id)s""",
+        # Somebody was at work in between.
+        """UPDATE iteration SET started_at = started_at + interval '5 minutes',
+               ended_at = ended_at + interval '5 minutes' WHERE job = 'canary' AND id <> %(id)s""",
     ),
     (
         "I7",
@@ -405,6 +416,32 @@ BROKEN = [
         """INSERT INTO inbound_event (id, provider, event_id, body, headers, received_at)
            VALUES (%(id)s, 'bank', 'msg_waiting', '', '{}', now() - interval '1 hour')""",
     ),
+    (
+        "I12b",
+        "SELECT id FROM node LIMIT 1",
+        """UPDATE node SET stopped_at = NULL, lease_until = now() + interval '1 hour' WHERE id = %(id)s""",
+    ),
+    ("I12b", "SELECT name FROM lease", "UPDATE lease SET lease_until = 'infinity' WHERE name = %(id)s"),
+    (
+        "I14",
+        "SELECT subscription_id FROM audit WHERE action = 'subscription.pause' LIMIT 1",
+        "DELETE FROM audit WHERE action = 'subscription.pause' AND subscription_id = %(id)s",
+    ),
+    (
+        "I14",
+        "SELECT id FROM payment WHERE provider = 'manual' LIMIT 1",
+        "DELETE FROM audit WHERE action = 'invoice.settle' AND after->>'payment_id' = %(id)s",
+    ),
+    (
+        "I14",
+        "SELECT id FROM slot WHERE origin = 'run' LIMIT 1",
+        "UPDATE slot SET user_id = 'usr_1' WHERE id = %(id)s",
+    ),
+    (
+        "I14",
+        "SELECT 'clock:domain'",
+        "UPDATE domain_clock SET ahead = ahead + interval '1 second' WHERE %(id)s <> ''",
+    ),
 ]
 
 
@@ -446,8 +483,58 @@ def test_what_is_broken_by_hand_is_found_by_its_own_invariant_and_no_other(url, 
     assert told[id_].violated >= 1
 
 
+# What the sessions of the server are doing is as if an hour ago.
+AN_HOUR_LATER = b"""
+    CREATE VIEW public.pg_stat_activity AS
+    SELECT datname, pid, application_name, backend_type, state, wait_event_type,
+           state_change - interval '1 hour' AS state_change, query_start - interval '1 hour' AS query_start
+    FROM pg_catalog.pg_stat_activity;
+    DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog',
+                               current_database()); END $$
+"""
+FEW_CONNECTIONS = b"""
+    CREATE FUNCTION public.current_setting(text) RETURNS text LANGUAGE sql
+        AS $$ SELECT CASE $1 WHEN 'max_connections' THEN '1' ELSE '0' END $$;
+    DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog',
+                               current_database()); END $$
+"""
+
+
+def test_sessions_that_hold_what_others_wait_for_are_found(url):
+    with (
+        psycopg.connect(url, application_name="forgotten") as holder,
+        psycopg.connect(url, application_name="waiting") as waiter,
+        psycopg.connect(url, application_name="keeper", autocommit=True) as keeper,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        holder.execute("LOCK TABLE quarantine")
+        keeper.execute("SELECT pg_advisory_lock(1)")
+        waits = threading.Thread(target=waiter.execute, args=["SELECT count(*) FROM quarantine"])
+        waits.start()
+        stuck = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
+        name = connection.info.dbname
+        until(lambda: connection.execute(stuck, [name]).fetchone() == (1,), 30, what="one waits")
+        # The keeper and what has just begun: the former is wrong at once, the latter has its time.
+        assert [sample.split()[0] for sample in violated(url)["I12"].samples] == ["keeper"]
+        connection.execute(AN_HOUR_LATER)
+        told = violated(url)
+        holder.rollback()
+        waits.join(30)
+    assert list(told) == ["I12"]
+    assert [sample.split()[0] for sample in told["I12"].samples] == ["forgotten", "keeper", "waiting"]
+
+
+def test_a_server_that_has_hardly_a_connection_left_is_found(url):
+    with psycopg.connect(url, autocommit=True, application_name="greedy") as connection:
+        connection.execute(FEW_CONNECTIONS)
+        told = violated(url)
+    assert list(told) == ["I13"]
+    assert any(sample.startswith("greedy: ") for sample in told["I13"].samples)
+
+
 def test_every_invariant_is_known_to_find_what_breaks_it():
-    assert {case[0] for case in BROKEN} == {invariant.id for invariant in INVARIANTS}
+    found_above = {"I12", "I13"}
+    assert {case[0] for case in BROKEN} | found_above == {invariant.id for invariant in INVARIANTS}
     assert len({invariant.id for invariant in INVARIANTS}) == len(INVARIANTS)
 
 

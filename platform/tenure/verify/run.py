@@ -15,10 +15,13 @@ from tenure.verify import (
     access_follows_subscription,
     access_generations,
     access_not_ended_early,
+    acts_audited,
     balances,
     channels_dense,
+    connections_left,
     deliveries_follow_outbox,
     end_in_time,
+    end_not_late,
     end_whole,
     ends_in_time,
     events_dense,
@@ -29,6 +32,7 @@ from tenure.verify import (
     inbox_processed,
     invoice_accounts,
     iteration_told_once,
+    leases_end,
     no_overlap,
     notice_decided,
     notice_sent_once,
@@ -36,6 +40,7 @@ from tenure.verify import (
     payment_credited_once,
     payment_of_one_invoice,
     period_credited_once,
+    sessions_free,
     slot_decided,
     slot_started_once,
 )
@@ -62,6 +67,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     end_whole.INVARIANT,
     end_in_time.INVARIANT,
     iteration_told_once.INVARIANT,
+    end_not_late.INVARIANT,
     no_overlap.INVARIANT,
     slot_decided.INVARIANT,
     events_dense.INVARIANT,
@@ -70,6 +76,10 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     events_drained.INVARIANT,
     deliveries_follow_outbox.INVARIANT,
     inbox_processed.INVARIANT,
+    sessions_free.INVARIANT,
+    leases_end.INVARIANT,
+    connections_left.INVARIANT,
+    acts_audited.INVARIANT,
 )
 _RULE: Final = "invariant_violated"
 # An operator has patience; the job leaves room below its soft limit.
