@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import text
 
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.valkey import Valkey
+from tenure.events import order
+from tenure.kit import crash
 from tenure.kit.db import Database
+from tenure.verify.run import verify
 from tests.support import services
+from tests.support.waiting import until
 from tests.support.worker import Ledger, Process, environment, worker
 
 LIMITS = '{"sleep": {"soft_s": 3, "hard_s": 5}}'
@@ -69,3 +75,38 @@ def told(ledger: Ledger, iteration_id: str) -> list[str]:
             text("SELECT type FROM event WHERE iteration_id = :id ORDER BY n"), {"id": iteration_id}
         )
         return [row.type for row in rows]
+
+
+def verified(db: Database) -> None:
+    """Every invariant holds, once the events have their places (which is the relay's work)."""
+    with db.transaction() as session:
+        order.lead(session, holder="test", lease_s=1)
+        while order.number_pending(session):
+            continue
+    broken = [(verdict.id, verdict.title, verdict.samples) for verdict in verify(db) if verdict.violated]
+    assert broken == []
+
+
+def crashes(env: dict[str, str]) -> list[dict]:
+    """The deaths at crash points, as the processes wrote them down before they died."""
+    file = Path(env["TENURE_DATA_DIR"]) / crash.FILE
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def crashed(env: dict[str, str], point: str, job: str = "", *, within: float = 40) -> dict:
+    """The one death at this point (in this job), whose process is gone."""
+    death = until(
+        lambda: [one for one in crashes(env) if one["point"] == point and job in {"", one["job"]}],
+        within_s=within,
+        what=f"somebody died at {point} {job}",
+    )[0]
+    until(lambda: not alive(death["pid"]), within_s=10, what=f"process {death['pid']} is gone")
+    return death
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs: a zombie that nobody has waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
