@@ -6,17 +6,23 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import Any, Final
 
 import gevent
 import redis
+from gevent import monkey
 
+from tenure.errors import BadSettings, Unavailable
+from tenure.kit.db import check_reachable
 from tenure.kit.logging import get_logger
+from tenure.kit.watchdog import Threads, Watchdog
 from web.live import node_stats
 from web.live.reader import Reader
 from web.services import Services, of
 
 log = get_logger("web.live")
+_TURN_S: Final = 1.0
+_BOOT_ERROR: Final = 3  # gunicorn ends with it instead of starting workers again and again
 
 
 def start(worker: Any) -> None:
@@ -25,16 +31,51 @@ def start(worker: Any) -> None:
     hub = made.hub
     if hub is None:
         return
+    if worker.age == 1:
+        _insist(made.settings.require_database_url())
     hub.setup()
     gevent.spawn(Reader(hub).run)
+    watchdog, timer = watch(made)
 
     def terminate(_number: int, _frame: Any) -> None:
         if not made.draining:
             made.draining = True
+            watchdog.stop()
+            timer.stop()
             gevent.spawn(_drain, worker, made)
 
     signal.signal(signal.SIGTERM, terminate)
     log.info("ws.started", node=hub.node)
+
+
+def _insist(database_url: str) -> None:
+    """End the role, with a sentence, when it could not serve at its start; a later worker of it waits."""
+    try:
+        check_reachable(database_url)
+    except (Unavailable, BadSettings) as error:
+        log.error("web.refused", reason=error.message)  # noqa: TRY400 - a sentence is enough
+        raise SystemExit(_BOOT_ERROR) from None
+
+
+def watch(made: Services) -> tuple[Watchdog, Any]:
+    """Watch the turns of this process's loop from a real thread; the watchdog and the timer that stamps.
+
+    gunicorn starts another worker when this one has ended itself.
+    """
+    watchdog = Watchdog(
+        role="web",
+        limit_s=made.settings.watchdog_s,
+        grace_s=made.settings.watchdog_grace_s,
+        threads=Threads(
+            start=lambda target: monkey.get_original("_thread", "start_new_thread")(target, ()),
+            pause=monkey.get_original("time", "sleep"),
+            lock=monkey.get_original("_thread", "allocate_lock"),
+        ),
+    )
+    timer = gevent.get_hub().loop.timer(_TURN_S, _TURN_S)
+    timer.start(watchdog.sign("loop").stamp)
+    watchdog.start()
+    return watchdog, timer
 
 
 def _drain(worker: Any, made: Services) -> None:

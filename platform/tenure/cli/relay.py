@@ -18,12 +18,15 @@ from tenure.iterations import queues
 from tenure.iterations.catalog import catalog
 from tenure.iterations.node import Node
 from tenure.kit import crash
+from tenure.kit import db as db_kit
+from tenure.kit import valkey as valkey_kit
 from tenure.kit.clock import utc_now
-from tenure.kit.db import Database
+from tenure.kit.db import Database, check_reachable
 from tenure.kit.ids import new_id
 from tenure.kit.logging import configure_logging, get_logger, mask_in_logs
 from tenure.kit.times import rfc3339
 from tenure.kit.valkey import connect
+from tenure.kit.watchdog import Condition, Watchdog
 from tenure.settings import Settings
 
 _log = get_logger("tenure.relay")
@@ -39,21 +42,44 @@ def relay(data_dir: Path | None) -> None:
     configure_logging(role="relay")
     crash.arm(settings.crash_at, settings.data_dir, role="relay")
     url = settings.require_database_url()
+    check_reachable(url)
     db = Database(url, pool_size=1, application="tenure-relay")
     node = Node(role="relay", name="relay", database_url=url, lease_s=settings.node_lease_s)
     node.register()
+    watchdog = _watchdog(settings)
+    node.on_renewed = watchdog.sign("lease", "database").stamp
     node.start()
-    live = connect(settings.require_live_url())
-    worker = Relay(db, live, sample=Every(_SAMPLE_EVERY_S, _sampler(settings, db)))
+    worker = Relay(
+        db,
+        connect(settings.require_live_url()),
+        sample=Every(_SAMPLE_EVERY_S, _sampler(settings, db)),
+        on_round=watchdog.sign("round", "database", "live").stamp,
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
+    watchdog.start()
+    _log.info("db.pool", max_size=1)
     _log.info("relay.started")
     try:
         worker.run()
     finally:
+        watchdog.stop()
         node.stop()
         db.close()
     _log.info("relay.stopped")
+
+
+def _watchdog(settings: Settings) -> Watchdog:
+    database, live = settings.require_database_url(), settings.require_live_url()
+    return Watchdog(
+        role="relay",
+        limit_s=settings.watchdog_s,
+        grace_s=settings.watchdog_grace_s,
+        conditions=[
+            Condition("database", lambda: db_kit.answers(database)),
+            Condition("live", lambda: valkey_kit.answers(live)),
+        ],
+    )
 
 
 def _sampler(settings: Settings, db: Database) -> Callable[[Publisher], None]:

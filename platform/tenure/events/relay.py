@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import psycopg
 import redis
 
 from tenure.errors import Unavailable
 from tenure.events import order
 from tenure.events.publish import HISTORY, Forgotten, Publisher
 from tenure.kit import clock, crash
-from tenure.kit.db import Database, conninfo
+from tenure.kit.db import Database
 from tenure.kit.ids import new_id
 from tenure.kit.logging import get_logger
 
@@ -30,11 +29,22 @@ _BACK_OFF_S: Final = 1.0
 class Relay:
     """One relay process; several may run, one leads."""
 
-    def __init__(self, db: Database, valkey: redis.Redis, *, sample: Callable[[Publisher], None]) -> None:
-        """`sample` is called every round for what is only true now (queue depths)."""
+    def __init__(
+        self,
+        db: Database,
+        valkey: redis.Redis,
+        *,
+        sample: Callable[[Publisher], None],
+        on_round: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`sample` is called every round for what is only true now (queue depths).
+
+        `on_round` hears of each round that went through.
+        """
         self._db = db
         self._publisher = Publisher(valkey, epoch=new_id("ep")[3:])
         self._sample = sample
+        self._on_round = on_round
         self._holder = new_id("rly")
         self._stop = threading.Event()
         self._published: int | None = None
@@ -48,29 +58,25 @@ class Relay:
         """Relay until `stop()`. Outages of PostgreSQL or Valkey are waited out."""
         while not self._stop.is_set():
             try:
-                with psycopg.connect(
-                    conninfo(self._db.url, application="tenure-relay-listen"), autocommit=True
-                ) as listener:
-                    listener.execute("LISTEN tenure_events")
-                    self._follow(listener)
-            except (Unavailable, psycopg.OperationalError, redis.RedisError) as error:
-                _log.warning("relay.waiting", reason=type(error).__name__)
+                self._round()
+            except (Unavailable, redis.RedisError) as error:
+                _log.warning("relay.waiting", reason=type(error.__cause__ or error).__name__)
                 self._same_database = False
                 self._stop.wait(_BACK_OFF_S)
+            else:
+                self._on_round()
 
-    def _follow(self, listener: psycopg.Connection[Any]) -> None:
-        while not self._stop.is_set():
-            numbered = self._number()
-            if numbered is None:  # another relay leads
-                self._stop.wait(_IDLE_S)
-                continue
-            if numbered:
-                crash.point("relay.numbered")
-            self._publish()
-            self._sample(self._publisher)
-            if numbered == 0:
-                for _ in listener.notifies(timeout=_IDLE_S, stop_after=1):
-                    pass
+    def _round(self) -> None:
+        numbered = self._number()
+        if numbered is None:  # another relay leads
+            self._stop.wait(_IDLE_S)
+            return
+        if numbered:
+            crash.point("relay.numbered")
+        self._publish()
+        self._sample(self._publisher)
+        if numbered == 0:
+            self._db.wait_for("tenure_events", _IDLE_S)
 
     def _number(self) -> int | None:
         with self._db.transaction() as session:

@@ -17,6 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,6 +77,7 @@ class Threads:
         target=target, name="tenure-watchdog", daemon=True
     ).start()
     pause: Callable[[float], object] = time.sleep
+    lock: Callable[[], AbstractContextManager[Any]] = threading.Lock
 
 
 class _Inquiry:
@@ -126,7 +128,7 @@ class Watchdog:
         for condition in conditions:
             self.add(condition)
         self._signs: dict[str, Sign] = {}
-        self._lock = threading.Lock()
+        self._lock: Any = self._threads.lock()
         self._runs = False
         self._counts_from = 0.0
         self._looked_at = 0.0
