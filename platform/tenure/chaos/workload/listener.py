@@ -55,6 +55,14 @@ class Listener(threading.Thread):
         """The place in the order of events up to which it was told of this channel."""
         return max((note.seq for note in self.notes[channel]), default=0)
 
+    def behind(self, tops: Mapping[str, int], *, within_s: float) -> dict[str, int]:
+        """The channels whose ends (`tops`) it has not heard of in time, and how far it got."""
+        deadline = clock.monotonic() + within_s
+        while True:
+            late = {channel: at for channel, top in tops.items() if (at := self.seen(channel)) < top}
+            if not late or clock.monotonic() > deadline or self._stopping.wait(_TICK_S / 4):
+                return late
+
     def _connected(self) -> None:
         address = self._stack.url.replace("http", "ws", 1) + "/ws"
         socket = websocket.create_connection(address, timeout=_CONNECT_S, suppress_origin=True)

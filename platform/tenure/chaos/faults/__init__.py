@@ -1,0 +1,1 @@
+"""Faults: each is a file, each proves that it happened."""

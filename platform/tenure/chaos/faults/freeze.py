@@ -1,0 +1,64 @@
+"""SIGSTOP: a process and its children hold still, keep every connection, and go on as if nothing was."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import Final
+
+import psutil
+
+from tenure.chaos.faults.processes import first_there
+from tenure.chaos.field import Field
+from tenure.chaos.plan import Step
+from tenure.embedded.process import Identity
+
+_STOPPED_S: Final = 5.0
+
+
+def strike(field: Field, step: Step) -> None:
+    """Freeze the first target with its children for a while; proved by the kernel's state `T` of each."""
+    found = first_there(field, step.targets)
+    if found is None:
+        field.record("freeze", step.targets[0], happened=False, reason="no such process came up")
+        return
+    target, victim = found
+    family = frozen(victim)
+    try:
+        stopped = field.until(lambda: all(_state(one) == "T" for one in family), within_s=_STOPPED_S)
+        states = {one.pid: _state(one) for one in family}
+        field.wait(step.for_s)
+    finally:
+        thaw(family)
+    going = field.until(lambda: all(_state(one) != "T" for one in family), within_s=_STOPPED_S)
+    field.record(
+        "freeze", target, happened=bool(stopped), states=states, for_s=step.for_s, continued=bool(going)
+    )
+
+
+def frozen(leader: Identity) -> list[Identity]:
+    """Stop the process and everything below it, the leader first so that it starts nothing new."""
+    os.kill(leader.pid, signal.SIGSTOP)
+    below = psutil.Process(leader.pid).children(recursive=True)
+    family = [leader, *(one for child in below if (one := Identity.of(child.pid)) is not None)]
+    for one in family[1:]:
+        with suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGSTOP)
+    return [one for one in family if one.alive]
+
+
+def thaw(family: list[Identity]) -> None:
+    """Let them go on. Those that were killed meanwhile are left alone."""
+    for one in family:
+        if one.alive:
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGCONT)
+
+
+def _state(one: Identity) -> str:
+    """The kernel's letter for the process's state; `gone` without a process."""
+    try:
+        return "T" if psutil.Process(one.pid).status() == psutil.STATUS_STOPPED else "R"
+    except psutil.NoSuchProcess:
+        return "gone"
