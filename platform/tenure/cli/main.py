@@ -41,6 +41,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "relay": ("tenure.cli.relay", "relay"),
     "exporter": ("tenure.cli.roles", "exporter"),
     "demo": ("tenure.cli.demo", "demo"),
+    "chaos": ("tenure.cli.chaos", "chaos"),
 }
 
 
