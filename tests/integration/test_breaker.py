@@ -298,7 +298,7 @@ def test_without_valkey_calls_go_on_and_are_counted(db, door, outside, live_url,
         guarded.request("POST", outside.url)
     assert len(outside.requests) == 7
     # Valkey is back: what was not guarded is written down with the next call.
-    guards._breakers = breakers
+    guards.breakers = breakers
     until(lambda: _goes(guarded, outside) and breakers.seen([NAME])[NAME].unguarded >= 7)
 
 

@@ -49,11 +49,6 @@ def workers(call: Call) -> dict[str, Any]:
     return {"items": overview.workers(call.session), "next_cursor": None}
 
 
-@routes.get("/integrations", summary="What is connected, and how it went last")
-def integrations(call: Call) -> dict[str, Any]:
-    return {"items": overview.integrations(call.session, call.services.settings), "next_cursor": None}
-
-
 @routes.get("/events", query=EventsAfter, summary="Events in the order of their commit, oldest first")
 def events(call: Call, query: EventsAfter) -> dict[str, Any]:
     return event_queries.events(call.session, after=query.after, limit=query.limit)

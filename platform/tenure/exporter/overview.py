@@ -8,7 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tenure.kit.times import rfc3339
-from tenure.settings import Settings
 
 _STATS: Final = text("""
     SELECT
@@ -70,55 +69,6 @@ def workers(session: Session) -> list[dict[str, Any]]:
             "info": row["info"],
         }
         for row in session.execute(_NODES).mappings()
-    ]
-
-
-_OUTSIDE: Final = text("""
-    SELECT 'provisioner' AS name, max(applied_at) AS ok_at,
-           (SELECT last_error FROM provisioning WHERE state <> 'in_sync' AND last_error IS NOT NULL
-            ORDER BY next_at DESC LIMIT 1) AS last_error
-    FROM provisioning
-    UNION ALL
-    SELECT channel, max(sent_at),
-           (SELECT last_error FROM notice f WHERE f.channel = notice.channel AND f.last_error IS NOT NULL
-              AND f.state <> 'sent' ORDER BY f.id DESC LIMIT 1)
-    FROM notice GROUP BY channel
-    UNION ALL
-    SELECT name, seen_ok_at, last_error FROM payment_source
-""")
-_TROUBLED: Final = text("SELECT rule, subject, message FROM alert WHERE resolved_at IS NULL")
-_NAMES: Final = {"mail": "email"}  # the integration's name -> the channel's name in the record
-
-
-def integrations(session: Session, settings: Settings) -> list[dict[str, Any]]:
-    """Everything outside that this install may use: whether it is set up, and how it went last."""
-    seen = {row["name"]: row for row in session.execute(_OUTSIDE).mappings()}
-    troubles = [dict(row) for row in session.execute(_TROUBLED).mappings()]
-    found = []
-    for name, kind, configured in _configured(settings):
-        row = seen.get(_NAMES.get(name, name))
-        mine = [trouble for trouble in troubles if name in f"{trouble['rule']} {trouble['subject']}"]
-        error = row["last_error"] if row and row["last_error"] else (mine[0]["message"] if mine else None)
-        found.append(
-            {
-                "name": name,
-                "kind": kind,
-                "configured": configured,
-                "state": "off" if not configured else ("degraded" if error else "ok"),
-                "last_ok_at": rfc3339(row["ok_at"]) if row else None,
-                "last_error": error if configured else None,
-            }
-        )
-    return found
-
-
-def _configured(settings: Settings) -> list[tuple[str, str, bool]]:
-    return [
-        ("provisioner", "provisioner", settings.provisioner_url is not None),
-        ("mail", "notifier", settings.smtp_url is not None),
-        ("telegram", "notifier", settings.telegram_token is not None),
-        *((f"chain:{chain.name}", "chain", True) for chain in settings.chains),
-        *((f"provider:{given.name}", "payment_provider", True) for given in settings.payment_providers),
     ]
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from tenure.errors import TenureError
 from tenure.iterations import queues
 from tenure.iterations.catalog import catalog
+from tenure.kit.breaker import Breakers, State
 from tenure.kit.db import Database
 from tenure.kit.logging import get_logger
 from tenure.settings import Settings
@@ -28,6 +29,12 @@ from tenure.settings import Settings
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _log = get_logger(__name__)
 
+_BREAKER_COUNTS: Final = {
+    "opens": "Times the breaker opened",
+    "refused": "Calls that were not made because it was open",
+    "over_budget": "Repeats that were not made because too many of them failed",
+    "unguarded": "Calls made without asking, because Valkey was away",
+}
 _COUNTER, _GAUGE = CounterMetricFamily, GaugeMetricFamily
 
 
@@ -82,6 +89,9 @@ _QUERIES: Final = (
            "SELECT status, count(*) FROM payment GROUP BY status", table="payment"),
     _Query(_GAUGE, "tenure_notices", "Notices", ("kind", "state"),
            "SELECT kind, state, count(*) FROM notice GROUP BY kind, state", table="notice"),
+    _Query(_GAUGE, "tenure_breaker_forced", "Breakers that an operator forced", ("breaker", "state"),
+           "SELECT name, state, 1 FROM breaker_override WHERE until > clock_timestamp()",
+           table="breaker_override"),
 )  # fmt: skip
 
 
@@ -102,7 +112,7 @@ class Record(Collector):
         for part, read in (
             ("database", self._from_database),
             ("broker", self._queues),
-            ("live", self._sockets),
+            ("live", self._from_live),
         ):
             try:
                 found += read()
@@ -123,6 +133,23 @@ class Record(Collector):
         for queue, depth in queues.depths(self._broker, catalog(self._settings)).items():
             family.add_metric([queue], depth)
         return [family]
+
+    def _from_live(self) -> list[Metric]:
+        return [*self._sockets(), *self._breakers()]
+
+    def _breakers(self) -> list[Metric]:
+        state = GaugeMetricFamily("tenure_breaker_state", "1 for how it stands", labels=["breaker", "state"])
+        counts = {
+            name: CounterMetricFamily(f"tenure_breaker_{name}", help_, labels=["breaker"])
+            for name, help_ in _BREAKER_COUNTS.items()
+        }
+        breakers = Breakers(self._live)
+        for name, seen in breakers.seen(breakers.known()).items():
+            for one in State:
+                state.add_metric([name, one.value], float(one is seen.state))
+            for count, family in counts.items():
+                family.add_metric([name], getattr(seen, count))
+        return [state, *counts.values()]
 
     def _sockets(self) -> list[Metric]:
         families: dict[str, GaugeMetricFamily] = {}

@@ -61,7 +61,7 @@ def overrides(session: Session) -> Mapping[str, Override]:
 
 def force_breaker(
     session: Session, integration: Integration, *, state: Wanted, for_s: int, reason: str, actor: Actor
-) -> None:
+) -> dict[str, Any]:
     """The breaker is forced for `for_s` seconds of machine time, or `auto`: nothing is forced any more.
 
     All processes follow within a few seconds. Raises Conflict for an integration that is never called.
@@ -95,3 +95,4 @@ def force_breaker(
         after=after,
         reason=reason or None,
     )
+    return {"name": integration.name, "until": None, "reason": reason, **after}

@@ -38,7 +38,7 @@ class Guards:
 
     def __init__(self, live_url: str, db: Database) -> None:
         """Connects nowhere yet."""
-        self._breakers = Breakers(connect(live_url, timeout_s=_VALKEY_S))
+        self.breakers = Breakers(connect(live_url, timeout_s=_VALKEY_S))
         self._db = db
         self._lock = threading.Lock()
         self._reading = threading.Lock()
@@ -66,7 +66,7 @@ class Guards:
                 self._count_unguarded(name)
             return CallPass(self, name, retry=retry, ticket="")
         try:
-            leave = self._breakers.ask(name, retry=retry)
+            leave = self.breakers.ask(name, retry=retry)
             self._write_unguarded()
         except redis.RedisError as error:
             self._lost(error)
@@ -81,7 +81,7 @@ class Guards:
         if not self._can_ask():
             return
         try:
-            word = self._breakers.tell(name, told, retry=retry, ticket=ticket)
+            word = self.breakers.tell(name, told, retry=retry, ticket=ticket)
         except redis.RedisError as error:
             self._lost(error)
             return
@@ -120,7 +120,7 @@ class Guards:
         with self._lock:
             waiting, self._unguarded = self._unguarded, Counter()
         for name, calls in waiting.items():
-            self._breakers.count_unguarded(name, calls)
+            self.breakers.count_unguarded(name, calls)
 
 
 @dataclass(frozen=True, slots=True)

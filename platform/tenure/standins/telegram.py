@@ -1,4 +1,4 @@
-"""A stand-in for the Telegram Bot API: `sendMessage`, blocked chats, and limits on demand."""
+"""A stand-in for the Telegram Bot API: `sendMessage`, `getMe`, blocked chats, and limits on demand."""
 
 from __future__ import annotations
 
@@ -64,8 +64,10 @@ class TelegramStandIn(HttpStandIn):
     def _called(self, token: str, method: str, request: Request) -> Reply:
         if token != self._token:
             return _error(401, "Unauthorized")
+        if method == "getMe":
+            return Reply(200, {"ok": True, "result": {"id": 1, "is_bot": True, "username": "stand_in_bot"}})
         if method != "sendMessage":
-            return _error(404, "Not Found: this stand-in knows sendMessage alone")
+            return _error(404, "Not Found: this stand-in knows sendMessage and getMe alone")
         given = request.json()
         chat_id = str(given.get("chat_id", "")) if isinstance(given, dict) else ""
         return self.suffer(self.faults.take(chat_id), lambda: self._send_message(chat_id, given))
