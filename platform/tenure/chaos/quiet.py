@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tenure.chaos.throwaway import Stack
@@ -48,19 +49,31 @@ def owed(door: StatementDoor, *, for_s: float, jobs: Sequence[str] = JOBS) -> di
     return {name: count for name, count in row.items() if count}
 
 
-def until_quiet(stack: Stack, *, within_s: float) -> tuple[float, dict[str, Any]]:
-    """Wait until every role is ready and nothing is owed: the seconds that took, and what was left owed.
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How a stack came to rest: after so many seconds, with `left` still owed (empty: nothing).
 
-    What is left is empty when it came to rest in time.
+    `path` is what was owed on the way, `(seconds, owed)` each time it changed.
     """
+
+    took_s: float
+    left: dict[str, Any]
+    path: tuple[tuple[float, dict[str, Any]], ...]
+
+
+def until_quiet(stack: Stack, *, within_s: float) -> Rest:
+    """Wait until every role is ready and nothing is owed, but no longer than that."""
     began, pause = clock.monotonic(), threading.Event()
+    path: list[tuple[float, dict[str, Any]]] = []
     door = StatementDoor(stack.database_url, application="tenure-chaos-quiet", statement_timeout_s=10)
     try:
         while True:
             took = clock.monotonic() - began
             left = _left(stack, door, took)
+            if left and (not path or set(path[-1][1]) != set(left)):
+                path.append((round(took, 1), left))
             if not left or took > within_s:
-                return round(took, 2), left
+                return Rest(round(took, 2), left, tuple(path))
             pause.wait(_STEP_S)
     finally:
         door.close()

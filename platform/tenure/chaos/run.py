@@ -15,7 +15,7 @@ from tenure.chaos.field import Field
 from tenure.chaos.finding import Finding
 from tenure.chaos.history import History, summary
 from tenure.chaos.plan import Step, plan
-from tenure.chaos.quiet import until_quiet
+from tenure.chaos.quiet import Rest, until_quiet
 from tenure.chaos.storms import Storm
 from tenure.chaos.throwaway import Stack
 from tenure.chaos.transcript import contradictions
@@ -59,7 +59,7 @@ def run(storm: Storm, options: Options, note: Callable[[str], None] = lambda _: 
         workload = Workload(stack, history, seed=options.seed, measure=storm.measure)
         workload.start()
         _strike(storm, steps, field)
-        checked, heal_s = _healed(stack, workload, history, options, note)
+        checked, rest = _healed(stack, workload, history, options, note)
     findings = [*_unproved(field), *checked.findings]
     return {
         "run": storm.name,
@@ -67,7 +67,8 @@ def run(storm: Storm, options: Options, note: Callable[[str], None] = lambda _: 
         "ok": not findings,
         "skipped": None,
         "duration_s": round(clock.monotonic() - began, 1),
-        "heal_s": heal_s,
+        "heal_s": rest.took_s,
+        "heal_path": [{"at_s": at, "owed": owed} for at, owed in rest.path],
         "faults": [strike.as_dict() for strike in field.strikes],
         "operations": summary(history.entries),
         "quarantines_lifted": workload.operator.lifted,
@@ -86,19 +87,19 @@ def _strike(storm: Storm, steps: Sequence[Step], field: Field) -> None:
 
 def _healed(
     stack: Stack, workload: Workload, history: History, options: Options, note: Callable[[str], None]
-) -> tuple[Checked, float]:
+) -> tuple[Checked, Rest]:
     note("healing")
     workload.stop()
-    heal_s, left = until_quiet(stack, within_s=max(_PATIENCE_S, options.heal_within_s))
+    rest = until_quiet(stack, within_s=max(_PATIENCE_S, options.heal_within_s))
     found = []
-    if left:
-        found.append(Finding("heal", "never", f"after {heal_s:.0f} s still owed: {left}"))
-    elif heal_s > options.heal_within_s:
-        found.append(Finding("heal", "late", f"{heal_s} s, more than {options.heal_within_s:g} s"))
-    note(f"at rest after {heal_s} s; checking" if not left else f"not at rest: {left}; checking")
+    if rest.left:
+        found.append(Finding("heal", "never", f"after {rest.took_s:.0f} s still owed: {rest.left}"))
+    elif rest.took_s > options.heal_within_s:
+        found.append(Finding("heal", "late", f"{rest.took_s} s, more than {options.heal_within_s:g} s"))
+    note(f"not at rest: {rest.left}; checking" if rest.left else f"at rest after {rest.took_s} s; checking")
     found += _transcripts(stack, workload)
     checked = check(stack, history.entries)
-    return Checked(checked.invariants, (*found, *checked.findings)), heal_s
+    return Checked(checked.invariants, (*found, *checked.findings)), rest
 
 
 def _transcripts(stack: Stack, workload: Workload) -> list[Finding]:
