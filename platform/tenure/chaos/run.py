@@ -18,7 +18,7 @@ from tenure.chaos.plan import Step, plan
 from tenure.chaos.quiet import Rest, until_quiet
 from tenure.chaos.storms import Storm
 from tenure.chaos.throwaway import Stack
-from tenure.chaos.transcript import contradictions
+from tenure.chaos.transcript import contradictions, repeated
 from tenure.chaos.workload.listener import CHANNELS, Listener
 from tenure.chaos.workload.load import Workload
 from tenure.kit import clock
@@ -72,7 +72,7 @@ def run(storm: Storm, options: Options, note: Callable[[str], None] = lambda _: 
         "faults": [strike.as_dict() for strike in field.strikes],
         "operations": summary(history.entries),
         "quarantines_lifted": workload.operator.lifted,
-        "connections": {one.name: one.connections for one in workload.listeners},
+        "listeners": [_heard(one) for one in workload.listeners],
         "invariants": list(checked.invariants),
         "findings": [finding.as_dict() for finding in findings],
     }
@@ -130,6 +130,15 @@ def _behind(listener: Listener, tops: dict[str, int]) -> list[Finding]:
         Finding("live.behind", f"{listener.name} {channel}", f"heard up to {at} of {tops[channel]}")
         for channel, at in behind.items()
     ]
+
+
+def _heard(listener: Listener) -> dict[str, Any]:
+    return {
+        "name": listener.name,
+        "connections": listener.connections,
+        "events": {channel: len(notes) for channel, notes in listener.notes.items()},
+        "told_again": sum(repeated(notes) for notes in listener.notes.values()),
+    }
 
 
 def _unproved(field: Field) -> list[Finding]:

@@ -2,7 +2,8 @@
 
 A transcript falls into stretches: a new one begins where the client was told that something is lost (`gap`,
 `recovered.complete=false`, another epoch). Inside a stretch offsets follow one another, and its events are
-exactly those of the log between its first and its last.
+exactly those of the log between its first and its last. A channel that lost its memory begins a new epoch and
+may tell again what it told in the old one; inside one epoch nothing comes twice.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from tenure.chaos.finding import Finding
-
-# More events of one iteration and type than this are told as one (`*.bulk_changed`).
-_BULK: Final = 50
 
 
 class NoteKind(StrEnum):
@@ -30,7 +28,10 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line of a transcript; `id`, `seq` and `type` are those of an event."""
+    """One line of a transcript; `id`, `seq` and `type` are those of an event.
+
+    `bulk` names the iteration and type of the events that a `*.bulk_changed` stands for.
+    """
 
     kind: NoteKind
     offset: int
@@ -38,6 +39,7 @@ class Note:
     id: str = ""
     seq: int = 0
     type: str = ""
+    bulk: tuple[str, str] | None = None
 
 
 def contradictions(
@@ -49,16 +51,18 @@ def contradictions(
     """
     found: list[Finding] = []
     subject = f"{client} {channel}"
-    seen = Counter(note.id for note in notes if note.kind is NoteKind.EVENT)
-    found += [Finding("live.twice", subject, f"{id_} came {n} times") for id_, n in seen.items() if n > 1]
-    in_bulk = _told_in_bulk(log)
+    seen = Counter((note.epoch, note.id) for note in notes if note.kind is NoteKind.EVENT)
+    if twice := [id_ for (_, id_), count in seen.items() if count > 1]:
+        found.append(
+            Finding("live.twice", subject, f"{len(twice)} events came twice: {', '.join(twice[:3])}")
+        )
     for stretch in _stretches(notes):
         events = [note for note in stretch if note.kind is NoteKind.EVENT]
         for before, after in pairwise(stretch):
             if after.offset != before.offset + 1:
                 found.append(Finding("live.offset", subject, f"{after.offset} came after {before.offset}"))
         if events:
-            found += _against_log(subject, events, log, in_bulk)
+            found += _against_log(subject, events, log)
     return found
 
 
@@ -76,19 +80,19 @@ def _stretches(notes: Sequence[Note]) -> Iterator[list[Note]]:
         yield stretch
 
 
-def _told_in_bulk(log: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
-    groups = Counter((row["iteration_id"], row["type"]) for row in log if row["iteration_id"])
-    return {group for group, count in groups.items() if count > _BULK}
+def repeated(notes: Sequence[Note]) -> int:
+    """How many events were told again after the channel lost its memory."""
+    ids = [note.id for note in notes if note.kind is NoteKind.EVENT]
+    return len(ids) - len(set(ids))
 
 
-def _against_log(
-    subject: str, events: Sequence[Note], log: Sequence[Mapping[str, Any]], in_bulk: set[tuple[str, str]]
-) -> list[Finding]:
+def _against_log(subject: str, events: Sequence[Note], log: Sequence[Mapping[str, Any]]) -> list[Finding]:
     first, last = events[0].seq, events[-1].seq
+    in_bulk = {note.bulk for note in events if note.bulk is not None}
     slice_ = [row for row in log if first <= row["seq"] <= last]
     wanted = {row["id"] for row in slice_ if (row["iteration_id"], row["type"]) not in in_bulk}
     bulk = {row["id"] for row in slice_} - wanted
-    got = {note.id for note in events if not note.type.endswith(".bulk_changed")} - bulk
+    got = {note.id for note in events if not note.bulk} - bulk
     found = []
     if missing := wanted - got:
         found.append(_differs(subject, "were not told", missing, first, last))

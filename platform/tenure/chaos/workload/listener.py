@@ -101,10 +101,7 @@ class Listener(threading.Thread):
         channel = frame.get("channel")
         match frame["event"]:
             case "event" if frame["offset"]:
-                note = Note(
-                    NoteKind.EVENT, frame["offset"], frame["epoch"], frame["id"], frame["seq"], frame["type"]
-                )
-                self._move(str(channel), note)
+                self._move(str(channel), _noted(frame))
             case "gap":
                 self.notes[str(channel)].append(Note(NoteKind.LOST, frame["to"], ""))
             case "recovered" if not frame["complete"]:
@@ -113,6 +110,12 @@ class Listener(threading.Thread):
     def _move(self, channel: str, note: Note) -> None:
         self.notes[channel].append(note)
         self._at[channel] = (note.offset, note.epoch)
+
+
+def _noted(frame: Mapping[str, Any]) -> Note:
+    data, type_ = frame["data"], frame["type"]
+    bulk = (data["iteration_id"], data["type"]) if type_.endswith(".bulk_changed") else None
+    return Note(NoteKind.EVENT, frame["offset"], frame["epoch"], frame["id"], frame["seq"], type_, bulk)
 
 
 def _until(socket: websocket.WebSocket, event: str) -> dict[str, Any]:
