@@ -13,6 +13,9 @@ import { useUser } from "./useUser";
 
 const TITLES: [prefix: string, title: string][] = [
   ["/subscriptions", "Subscriptions"],
+  ["/schedules", "Schedules"],
+  ["/slots", "Slots"],
+  ["/iterations", "Iteration"],
   ["/", "Overview"],
 ];
 
@@ -56,16 +59,32 @@ function Links() {
       <Link to="/" className={styles.link} activeOptions={{ exact: true, includeSearch: false }}>
         <Icon name="overview" /> Overview
       </Link>
+      <Link to="/schedules" className={styles.link} activeOptions={{ includeSearch: false }}>
+        <Icon name="clock" /> Schedules
+      </Link>
+      <Link to="/slots" className={styles.link} activeOptions={{ includeSearch: false }}>
+        <Icon name="diamond" /> Slots
+      </Link>
       <Link to="/subscriptions" className={styles.link} activeOptions={{ includeSearch: false }}>
         <Icon name="subscriptions" /> Subscriptions
       </Link>
-      <a className={styles.link} href="/flower/" target="_blank" rel="noreferrer">
+      <a
+        className={`${styles.link} ${styles.outside}`}
+        href="/flower/"
+        target="_blank"
+        rel="noreferrer"
+      >
         <Icon name="flower" /> Flower
         <span className={styles.away}>
           <Icon name="external" size={12} />
         </span>
       </a>
-      <a className={styles.link} href="/api/v1/docs" target="_blank" rel="noreferrer">
+      <a
+        className={`${styles.link} ${styles.outside}`}
+        href="/api/v1/docs"
+        target="_blank"
+        rel="noreferrer"
+      >
         <Icon name="book" /> API
         <span className={styles.away}>
           <Icon name="external" size={12} />

@@ -5,9 +5,11 @@ import styles from "./Shell.module.css";
 
 const KEYS: [keys: string[], meaning: string][] = [
   [["g", "o"], "Go to the overview"],
+  [["g", "j"], "Go to the schedules of the jobs"],
+  [["g", "l"], "Go to the slots"],
   [["g", "s"], "Go to the subscriptions"],
   [["/"], "Search or filter this screen"],
-  [["r"], "Run a job now (overview)"],
+  [["r"], "Run a job now (overview, schedules)"],
   [["←", "→"], "Step through the iterations of a lane"],
   [["Enter"], "Open the selected iteration or row"],
   [["Esc"], "Close the panel or dialog"],
@@ -33,6 +35,8 @@ export function useShortcuts(openHelp: () => void): void {
       goUntil.current = 0;
       if (key === "o") void navigate({ to: "/" });
       else if (key === "s") void navigate({ to: "/subscriptions" });
+      else if (key === "j") void navigate({ to: "/schedules" });
+      else if (key === "l") void navigate({ to: "/slots" });
       else return false;
       return true;
     };

@@ -6,6 +6,8 @@ import {
   lazyRouteComponent,
 } from "@tanstack/react-router";
 import { readOverviewSearch } from "@/overview/search";
+import { readSchedulesSearch } from "@/schedules/search";
+import { readSlotsSearch } from "@/slots/search";
 import { readListSearch } from "@/subscriptions/search";
 import { buttonClass } from "@/ui/Button";
 import { Empty, Panel, ProblemPanel } from "@/ui/Panel";
@@ -49,8 +51,35 @@ export const subscriptionRoute = createRoute({
   component: lazyRouteComponent(() => import("@/subscriptions/Detail"), "SubscriptionDetail"),
 });
 
+export const schedulesRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/schedules",
+  validateSearch: readSchedulesSearch,
+  component: lazyRouteComponent(() => import("@/schedules/Schedules"), "Schedules"),
+});
+
+export const slotsRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/slots",
+  validateSearch: readSlotsSearch,
+  component: lazyRouteComponent(() => import("@/slots/List"), "SlotList"),
+});
+
+export const iterationRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/iterations/$id",
+  component: lazyRouteComponent(() => import("@/iterations/Detail"), "IterationPage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([overviewRoute, subscriptionsRoute, subscriptionRoute]),
+  routeTree: root.addChildren([
+    overviewRoute,
+    schedulesRoute,
+    slotsRoute,
+    iterationRoute,
+    subscriptionsRoute,
+    subscriptionRoute,
+  ]),
   defaultErrorComponent: ({ error, reset }) => <ProblemPanel error={error} onRetry={reset} />,
   // The browser keeps the place; nothing is preloaded behind the operator's back.
   scrollRestoration: true,

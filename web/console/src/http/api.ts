@@ -42,6 +42,10 @@ export class Api {
     return this.call<T>({ method: "POST", path, body, idempotencyKey });
   }
 
+  patch<T>(path: string, body: unknown): Promise<T> {
+    return this.call<T>({ method: "PATCH", path, body });
+  }
+
   /** Readiness answers 503 with the same document. */
   readiness<T>(signal?: AbortSignal): Promise<T> {
     return this.call<T>({

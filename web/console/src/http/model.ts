@@ -54,6 +54,106 @@ export interface Slot {
   iteration_ids: string[];
 }
 
+/** What the API tells of one slot beside what its events do. */
+export interface WholeSlot extends Slot {
+  attempt: number;
+  expires_at: string;
+  published_at: string | null;
+  publish_tries: number;
+  decided_at: string | null;
+  /** Email or name of who asked for the run; null for the schedule and the command line. */
+  asked_by: string | null;
+}
+
+/** One of the two events that the ledger holds of an iteration. */
+export interface LedgerRecord {
+  event_id: string;
+  /** Its place in the commit order; null until the relay has given it one. */
+  seq: number | null;
+  type: string;
+  ts: string;
+  data: Record<string, unknown>;
+}
+
+export interface Effect {
+  event_id: string;
+  ts: string;
+  type: string;
+  subscription_id: string;
+}
+
+export interface IterationDetail extends Iteration {
+  node_id: string;
+  queue: string | null;
+  task_id: string;
+  slot: WholeSlot;
+  limits: { soft_s: number | null; hard_s: number | null; deadline_at: string };
+  records: LedgerRecord[];
+  attempts: Iteration[];
+  effects: { count: number; items: Effect[] };
+}
+
+export interface Schedule {
+  job: string;
+  every_s: number | null;
+  cron: string | null;
+  timezone: string;
+  in_words: string;
+  default_every_s: number | null;
+  enabled: boolean;
+  paused: boolean;
+  paused_until: string | null;
+  pause_reason: string | null;
+  paused_by_name: string | null;
+  quarantined: boolean;
+  next_due_at: string | null;
+  last_due_at: string | null;
+  overdue_s: number | null;
+}
+
+/** One slot in a job's strip of recent outcomes. */
+export interface RecentSlot {
+  slot_id: string;
+  due_at: string;
+  state: Slot["state"];
+  reason: string | null;
+  count: number;
+  iteration_id: string | null;
+  outcome: Outcome | null;
+  duration_ms: number | null;
+}
+
+export interface LastIteration {
+  id: string;
+  outcome: Outcome | null;
+  error_type: string | null;
+  due_at: string;
+  started_at: string;
+  ended_at: string | null;
+  waited_ms: number;
+  duration_ms: number | null;
+}
+
+export interface ScheduledJob {
+  name: string;
+  title: string;
+  queue: string;
+  soft_s: number;
+  hard_s: number;
+  internal: boolean;
+  schedule: Schedule | null;
+  quarantine: { scope: string; reason: string; since: string }[];
+  last_iteration: LastIteration | null;
+  /** Oldest first. */
+  recent: RecentSlot[];
+}
+
+export interface Preview {
+  in_words: string;
+  timezone: string;
+  due: { at: string; local: string }[];
+}
+
 export interface QueueRow {
   queue: string;
   depth: number;

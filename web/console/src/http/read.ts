@@ -11,6 +11,7 @@ import type {
   Outcome,
   QueueRow,
   Readiness,
+  Slot,
   WorkerRow,
 } from "./model";
 
@@ -154,6 +155,23 @@ function startedBefore(endedAt: string | null, duration: number | null, event?: 
     return new Date(Date.parse(endedAt) - duration).toISOString();
   }
   return event?.ts ?? new Date(0).toISOString();
+}
+
+/** The slot that a `slot.skipped` event tells of; null without the essentials. */
+export function readSkip(event: LiveEvent): Slot | null {
+  const raw = record(event.data);
+  if (typeof raw.slot_id !== "string" || typeof raw.job !== "string") return null;
+  return {
+    id: raw.slot_id,
+    job: raw.job,
+    scope: typeof raw.scope === "string" ? raw.scope : "",
+    due_at: typeof raw.due_at === "string" ? raw.due_at : event.ts,
+    origin: raw.origin === "run" ? "run" : "schedule",
+    state: "skipped",
+    reason: typeof raw.reason === "string" ? raw.reason : null,
+    count: typeof raw.count === "number" ? raw.count : 1,
+    iteration_ids: [],
+  };
 }
 
 /** What an event adds to what is known; an END that says less than START does not erase it. */

@@ -1,7 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { api } from "@/app/services";
 import type { Iteration, Job, Slot } from "@/http/model";
 import { readIteration } from "@/http/read";
+import { buttonClass } from "@/ui/Button";
 import { Chip } from "@/ui/Chip";
 import { Copyable } from "@/ui/Copyable";
 import { Drawer, Facts, Group } from "@/ui/Drawer";
@@ -52,8 +54,15 @@ function Story({ iteration, job }: { iteration: Iteration; job: Job | undefined 
   const { ended_by: endedBy } = iteration;
   return (
     <>
-      <div>
+      <div style={{ display: "flex", alignItems: "center", justifyContent: "space-between" }}>
         <Chip look={lookOf(iteration)} />
+        <Link
+          to="/iterations/$id"
+          params={{ id: iteration.id }}
+          className={buttonClass("plain", true)}
+        >
+          Open the whole record
+        </Link>
       </div>
       <Group title="What happened">
         <Facts
@@ -115,7 +124,11 @@ function SlotFacts({ id }: { id: string }) {
             Origin: slot && (slot.origin === "run" ? "asked for by a person" : "the schedule"),
             Reason: slot?.reason && (SKIP_REASONS[slot.reason] ?? slot.reason),
             Iterations: slot && String(slot.iteration_ids.length),
-            Slot: <Copyable text={id} />,
+            Slot: (
+              <Link to="/slots" search={{ slot: id }} className="mono">
+                {id}
+              </Link>
+            ),
           }}
         />
       )}

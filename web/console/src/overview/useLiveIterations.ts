@@ -1,29 +1,11 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import type { Slot } from "@/http/model";
-import { readIteration, record } from "@/http/read";
+import { readIteration, readSkip } from "@/http/read";
 import { serverNow } from "@/http/serverClock";
 import type { ResyncReason } from "@/live/channel";
-import type { LiveEvent } from "@/live/protocol";
 import { useChannel } from "@/live/useLive";
 import { catchUp, show } from "./catchUp";
 import { applySkip } from "./data";
-
-function skippedSlot(event: LiveEvent): Slot | null {
-  const raw = record(event.data);
-  if (typeof raw.slot_id !== "string" || typeof raw.job !== "string") return null;
-  return {
-    id: raw.slot_id,
-    job: raw.job,
-    scope: typeof raw.scope === "string" ? raw.scope : "",
-    due_at: typeof raw.due_at === "string" ? raw.due_at : event.ts,
-    origin: raw.origin === "run" ? "run" : "schedule",
-    state: "skipped",
-    reason: typeof raw.reason === "string" ? raw.reason : null,
-    count: typeof raw.count === "number" ? raw.count : 1,
-    iteration_ids: [],
-  };
-}
 
 /** Keeps every list of iterations on the screen in step with the broad channel. */
 export function useLiveIterations(): void {
@@ -40,7 +22,7 @@ export function useLiveIterations(): void {
     onEvent: (event) => {
       if (event.type.endsWith("bulk_changed")) return reread("lost");
       if (event.type === "slot.skipped") {
-        const slot = skippedSlot(event);
+        const slot = readSkip(event);
         if (slot !== null) applySkip(client, slot);
         return;
       }

@@ -49,7 +49,7 @@ function Entry({ entry }: { entry: TimelineEntry }) {
         {entry.iteration_id !== null && (
           <div className={styles.trace}>
             by {entry.job}{" "}
-            <Link to="/" search={{ iteration: entry.iteration_id }} className="mono">
+            <Link to="/iterations/$id" params={{ id: entry.iteration_id }} className="mono">
               {entry.iteration_id}
             </Link>
             {entry.worker !== null && (
