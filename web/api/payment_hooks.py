@@ -9,6 +9,7 @@ from flask import request
 from tenure.kit import clock
 from tenure.payments.receive_webhook import store_webhook, verify_webhook
 from web.body import RawBody, parse, raw
+from web.deadline import webhook_deadline
 from web.route import Call, Routes
 
 routes = Routes("Hooks", prefix="")
@@ -24,15 +25,16 @@ _LARGEST: Final = 262_144
     summary="Receive a payment provider's webhook",
 )
 def receive(call: Call, provider: str) -> dict[str, Any]:
-    body = raw(request, limit=_LARGEST)
-    webhook = verify_webhook(
-        call.services.settings,
-        provider,
-        headers=dict(request.headers.items()),
-        body=body,
-        now=clock.unix_seconds(),
-    )
-    parse(body)
-    with call.services.db.transaction() as session:
-        new = store_webhook(session, webhook)
+    with webhook_deadline():
+        body = raw(request, limit=_LARGEST)
+        webhook = verify_webhook(
+            call.services.settings,
+            provider,
+            headers=dict(request.headers.items()),
+            body=body,
+            now=clock.unix_seconds(),
+        )
+        parse(body)
+        with call.services.db.transaction() as session:
+            new = store_webhook(session, webhook)
     return {"stored": True} if new else {"duplicate": True}

@@ -22,6 +22,7 @@ from tenure.iterations.run import Run
 from tenure.kit import crash
 from tenure.kit.retry import Backoff, repeating
 from tenure.notices.ports import Message, NotTried, Outcome, Refused, Sender, Sent, Unknown, Unsent
+from tenure.notices.process_updates import process_updates
 from tenure.notices.rules import MUST_ARRIVE, Standing, skip_reason
 from tenure.notices.templates import Subject, written
 
@@ -124,6 +125,7 @@ class _Result:
 
 def run(run: Run, senders: Mapping[str, Sender]) -> None:
     """Send what is due, or as much as there is time for; `senders` holds the channels that are configured."""
+    process_updates(run)
     with run.transaction() as session:
         waiting = _prepare(session, run, tuple(senders))
     if not waiting:

@@ -47,5 +47,7 @@ RULES: Final = (
     ),
     Rule("outbox", f"t.state = 'done' AND {_older('t.done_at', 30)}"),
     Rule("webhook_delivery", f"t.state = 'delivered' AND {_older('t.delivered_at', 30)}"),
+    # Telegram repeats an update for a day at most.
+    Rule("telegram_update", _older("t.processed_at", 30)),
     Rule("alert", _older("t.resolved_at", OTHER_DAYS)),
 )
