@@ -590,6 +590,7 @@ def test_the_command_exits_with_1_and_shows_what_is_violated(url, tmp_path):
     assert {frozenset(one) for one in told["invariants"]} == {
         frozenset({"id", "title", "checked", "violated", "samples"})
     }
+    assert (told["unprinted"], told["log"]) == (None, None)  # no worker logs into this directory
     miscount(url, 1)
     ill = _command(url, tmp_path)
     assert ill.returncode == 1
