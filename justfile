@@ -36,7 +36,7 @@ test *arguments: check console-check
 check:
     "{{ bin }}/ruff" check .
     "{{ bin }}/ruff" format --check .
-    "{{ bin }}/mypy" platform tasks web tests bench celeryconfig.py flowerconfig.py docs/generate.py
+    MYPYPATH=docs "{{ bin }}/mypy" platform tasks web tests bench celeryconfig.py flowerconfig.py docs/generate.py
     "{{ bin }}/lint-imports"
 
 # Put style right where that is safe

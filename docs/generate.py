@@ -1,6 +1,6 @@
-"""Write `docs/reference/` from the code: `python docs/generate.py`; `--check` only compares.
+"""Write `docs/reference/` and the console's types from the code: `python docs/generate.py`.
 
-A test runs the check, so the reference cannot differ from what the code does.
+`--check` only compares; a test runs it, so the reference cannot differ from what the code does.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import live_messages
 
 from tenure.cli.main import cli
 from tenure.iterations.catalog import catalog
 from tenure.settings import Limits, Settings
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+CONSOLE = Path(__file__).resolve().parents[1] / "web" / "console" / "src"
 NOTE = "<!-- Written by docs/generate.py from the code; change the code instead. -->\n\n"
 
 
@@ -78,11 +80,23 @@ def _all(command: click.Command, path: str) -> Iterator[tuple[str, click.Command
                 yield from _all(child, f"{path} {name}")
 
 
+def live() -> str:
+    """The messages and close codes of the WebSocket."""
+    return f"# The live layer's messages\n\n{NOTE}{live_messages.page()}"
+
+
 def main() -> int:
     """Write or compare; 1 when something differs."""
     stale = []
-    for name, make in (("settings", settings), ("jobs", jobs), ("commands", commands)):
-        file, text = REFERENCE / f"{name}.md", make()
+    made = {
+        REFERENCE / "settings.md": settings,
+        REFERENCE / "jobs.md": jobs,
+        REFERENCE / "commands.md": commands,
+        REFERENCE / "live.md": live,
+        CONSOLE / "live" / "messages.gen.ts": live_messages.typescript,
+    }
+    for file, make in made.items():
+        text = make()
         if not file.exists() or file.read_text() != text:
             stale.append(file.name)
             if "--check" not in sys.argv:
