@@ -10,11 +10,12 @@ from tenure.integrations import known
 from tenure.integrations.guards import Guards
 from tenure.kit.db import Database
 from tenure.kit.http import HttpDoor
+from tenure.kit.pace import Pace
 from tenure.kit.sealing import Sealer
 from tenure.notices.ports import Sender
 from tenure.payments.ports import ChainReader
 from tenure.providers.chain.evm import EvmChain
-from tenure.providers.notify import webhook
+from tenure.providers.notify import telegram, webhook
 from tenure.providers.notify.email import EmailSender
 from tenure.providers.notify.telegram import TelegramSender
 from tenure.providers.provisioner import HttpProvisioner
@@ -73,8 +74,15 @@ class Deps:
         if self.settings.telegram_token is not None:
             token = self.settings.telegram_token.get_secret_value()
             door = self.guarded(self.door, known.TELEGRAM)
-            found.append(TelegramSender(door, token=token, api_url=self.settings.telegram_api_url))
+            found.append(
+                TelegramSender(door, token=token, api_url=self.settings.telegram_api_url, pace=self._pace())
+            )
         return {sender.channel: sender for sender in found}
+
+    def _pace(self) -> Pace | None:
+        if self.guards is None:
+            return None
+        return Pace(self.guards.live, known.TELEGRAM, total=telegram.TOTAL, each=telegram.EACH_CHAT)
 
     @cached_property
     def chains(self) -> Mapping[str, ChainReader]:

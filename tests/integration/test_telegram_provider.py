@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 
 from tenure.kit.http import Bounds, HttpDoor
-from tenure.notices.ports import Message, Refused, Sent, Unknown, Unsent
-from tenure.providers.notify.telegram import TelegramSender
+from tenure.kit.pace import Pace
+from tenure.kit.valkey import connect
+from tenure.notices.ports import Message, NotTried, Refused, Sent, Unknown, Unsent
+from tenure.providers.notify.telegram import EACH_CHAT, TOTAL, TelegramSender
 from tenure.standins.faults import Fault, FaultKind
 from tenure.standins.telegram import TelegramStandIn
 
@@ -55,6 +58,41 @@ def test_a_blocked_bot_is_refused_for_good(sender, standin, door):
 
 def test_a_message_that_the_api_cannot_take_is_refused_for_good(sender):
     assert sender.send(replace(MESSAGE, to="")) == Refused("Bad Request: chat_id is empty", "bad_request")
+
+
+def test_a_chat_gets_one_message_a_second_and_all_together_thirty(live_url):
+    live = connect(live_url)
+    paces = [Pace(live, "bot", total=TOTAL, each=EACH_CHAT) for _ in range(2)]
+    places = [paces[n % 2].reserve("42", longest_s=10) for n in range(4)]
+    assert [round(place.wait_s) for place in places] == [0, 1, 2, 3], "two processes share the pace"
+    assert all(place.taken for place in places)
+    late = paces[0].reserve("42", longest_s=1.1)
+    assert not late.taken
+    assert late.wait_s > 1.1
+    others = [paces[n % 2].reserve(f"chat {n}", longest_s=10) for n in range(120)]
+    assert 2 < others[-1].wait_s < 4.1, "124 messages take three seconds after the first thirty"
+    live.close()
+
+
+def test_a_message_that_must_wait_long_is_put_back_and_a_short_wait_is_waited(door, standin, live_url):
+    live = connect(live_url)
+    pace = Pace(live, "bot", total=TOTAL, each=EACH_CHAT)
+    sender = TelegramSender(door, token=TOKEN, api_url=standin.url, pace=pace)
+    began = time.monotonic()
+    assert [sender.send(MESSAGE) for _ in range(2)] == [Sent("1"), Sent("2")]
+    assert time.monotonic() - began > 0.5
+    pace.reserve("42", longest_s=10)
+    pace.reserve("42", longest_s=10)
+    held = sender.send(MESSAGE)
+    assert isinstance(held, NotTried)
+    assert held.reason == "pace"
+    assert len(standin.messages) == 2
+    live.close()
+
+
+def test_without_valkey_the_pace_is_not_kept_and_messages_go(door, standin):
+    pace = Pace(connect("redis://127.0.0.1:1/0"), "bot", total=TOTAL, each=EACH_CHAT)
+    assert TelegramSender(door, token=TOKEN, api_url=standin.url, pace=pace).send(MESSAGE) == Sent("1")
 
 
 def test_a_long_text_is_cut_to_what_the_api_takes(sender, standin):

@@ -38,7 +38,8 @@ class Guards:
 
     def __init__(self, live_url: str, db: Database) -> None:
         """Connects nowhere yet."""
-        self.breakers = Breakers(connect(live_url, timeout_s=_VALKEY_S))
+        self.live = connect(live_url, timeout_s=_VALKEY_S)
+        self.breakers = Breakers(self.live)
         self._db = db
         self._lock = threading.Lock()
         self._reading = threading.Lock()

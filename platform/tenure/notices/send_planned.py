@@ -108,6 +108,8 @@ class _Health:
         return [name for name in self.channels if self.failures.get(name, 0) < _GIVE_UP_AFTER]
 
     def note(self, channel: str, outcome: Outcome) -> None:
+        if isinstance(outcome, NotTried) and outcome.reason == "pace":
+            return  # one chat has had enough for now: the others may go on
         if isinstance(outcome, NotTried):
             self.failures[channel] = _GIVE_UP_AFTER  # it rests: the others need not ask in this pass
             return
