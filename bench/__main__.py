@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from bench import api, delivery, iterations, live, relay
+from bench import api, delivery, iterations, lateness, live, relay, verify
 from bench.machine import describe
 
 _ALL = {
     "iterations": iterations.main,
+    "lateness": lateness.main,
     "relay": relay.main,
+    "verify": verify.main,
     "live": live.main,
     "delivery": delivery.main,
     "api": api.main,

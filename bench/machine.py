@@ -28,11 +28,15 @@ def describe() -> str:
         platform.processor(),
     )
     packages = ", ".join(f"{name} {version(name)}" for name in ("celery", "kombu", "redis", "psycopg"))
-    load = os.getloadavg()[0]
     return (
         f"machine: {os.cpu_count()} cores, {model}, {platform.system()} {platform.release()}, "
-        f"load {load:.1f}\nversions: Python {platform.python_version()}, {packages}"
+        f"{load_now()}\nversions: Python {platform.python_version()}, {packages}"
     )
+
+
+def load_now() -> str:
+    """How much else the machine did while a benchmark ran: figures of a busy machine say little."""
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 @dataclass(frozen=True, slots=True)

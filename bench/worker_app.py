@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import redis
@@ -19,6 +20,12 @@ _live = redis.Redis.from_url(os.environ["TENURE_LIVE_URL"])
 def bare() -> None:
     """Tell that it ran."""
     _live.rpush("bench:done", 1)
+
+
+@app.task(name="bench.punctual", ignore_result=True, soft_time_limit=5, time_limit=10)  # type: ignore[untyped-decorator]
+def punctual(due: float) -> None:
+    """Tell how many milliseconds after its due time it began."""
+    _live.rpush("bench:late", (time.time() - due) * 1000)
 
 
 def _accounted(**_: Any) -> None:
