@@ -14,6 +14,7 @@ from tenure.chaos.check import Checked, check
 from tenure.chaos.field import Field
 from tenure.chaos.finding import Finding
 from tenure.chaos.history import History, summary
+from tenure.chaos.mount import NotPermitted
 from tenure.chaos.plan import Step, plan
 from tenure.chaos.quiet import Rest, until_quiet
 from tenure.chaos.storms import Storm
@@ -47,7 +48,16 @@ def run(storm: Storm, options: Options, note: Callable[[str], None] = lambda _: 
     """The evidence of one run; its stack is gone. Call from the main thread.
 
     `{run, seed, ok, skipped, duration_s, heal_s, faults, operations, invariants, findings}`
+    A run that this machine cannot carry out is `skipped` with the reason, and `ok`.
     """
+    try:
+        return _run(storm, options, note)
+    except NotPermitted as error:
+        note(f"SKIPPED: {error.message}")
+        return {"run": storm.name, "seed": options.seed, "ok": True, "skipped": error.message, "findings": []}
+
+
+def _run(storm: Storm, options: Options, note: Callable[[str], None]) -> dict[str, Any]:
     began = clock.monotonic()
     steps = plan(options.seed, storm.mix, times=options.times or storm.times, gap_s=storm.gap_s)
     if options.keep is not None:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from tenure.chaos.faults import broker, database, freeze, kill
+from tenure.chaos.faults import (
+    beats,
+    broker,
+    crash,
+    cut,
+    database,
+    disk,
+    freeze,
+    kill,
+    provider,
+    shutdown,
+    time,
+)
 from tenure.chaos.field import Field
+from tenure.chaos.grounds import Ground, behind_proxies, plain, with_recipe
 from tenure.chaos.plan import Choice, Step
-from tenure.chaos.proxy import Proxy
 from tenure.chaos.throwaway import Recipe
 from tenure.chaos.workload.load import Measure
 
 Strike = Callable[[Field, Step], None]
-Ground = AbstractContextManager[tuple[Recipe, Mapping[str, Proxy]]]
 _APPS: Final = ("worker", "worker-payments", "beat", "relay", "web", "exporter")
 _WORKERS: Final = ("worker", "worker-payments")
-
-
-@contextmanager
-def plain() -> Iterator[tuple[Recipe, Mapping[str, Proxy]]]:
-    """A stack with servers of its own and nothing in between."""
-    yield Recipe(), {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Storm:
     times: int
     gap_s: tuple[float, float]
     strikes: Mapping[str, Strike]
-    ground: Callable[[], Ground] = plain
+    ground: Ground = plain
     measure: Measure = field(default_factory=Measure)
 
 
@@ -110,6 +114,110 @@ _DATABASE: Final = Storm(
     ),
 )
 
+_CUTS: Final = Storm(
+    "cuts",
+    "the way to PostgreSQL and Valkey cut, refused, black-holed, deaf, slow, and answers to COMMIT lost",
+    (
+        Choice("cut_commit", ("database",), weight=4, for_s=(1.0, 3.0)),
+        Choice("cut_answer", ("database",), weight=2, for_s=(1.0, 2.0)),
+        Choice("cut_answer", ("broker",), weight=2, for_s=(1.0, 2.0)),
+        Choice("reset", ("database",), for_s=(0.5, 3.0)),
+        Choice("reset", ("broker",), for_s=(0.5, 3.0)),
+        Choice("reset", ("live",), for_s=(0.5, 3.0)),
+        Choice("hole", ("database",), for_s=(3.0, 9.0)),
+        Choice("hole", ("broker",), for_s=(3.0, 9.0)),
+        Choice("deaf", ("database",), for_s=(3.0, 7.0)),
+        Choice("refuse", ("database",), for_s=(1.0, 4.0)),
+        Choice("slow", ("database",), for_s=(2.0, 5.0)),
+        Choice("slow", ("broker",), for_s=(2.0, 5.0)),
+    ),
+    times=12,
+    gap_s=(0.5, 2.0),
+    strikes=MappingProxyType(dict.fromkeys(cut.WEATHERS, cut.strike)),
+    ground=behind_proxies,
+)
+_PROVIDER: Final = Storm(
+    "provider",
+    "provisioner, mail, Telegram and chain that fail, fall silent, drip, lose answers and talk nonsense",
+    (
+        *(Choice(fault, ("provisioner",)) for fault in provider.FAULTS),
+        *(Choice(fault, ("telegram",)) for fault in provider.FAULTS),
+        *(Choice(fault, ("mail",)) for fault in ("error", "drop", "lost_answer")),
+        *(Choice(fault, ("chain",)) for fault in provider.FAULTS),
+    ),
+    times=24,
+    gap_s=(0.2, 1.0),
+    strikes=MappingProxyType(dict.fromkeys(provider.FAULTS, provider.strike)),
+)
+_CLOCK: Final = Storm(
+    "clock",
+    "domain time leaps hours and days ahead and is set back, with two beats, while everything works",
+    (
+        Choice("clock", ("3h", "12h", "26h"), weight=3),
+        Choice("clock", ("3d", "8d"), weight=1),
+        Choice("clock", ("reset",), weight=1),
+        Choice("second_beat", ("beat",), weight=1),
+    ),
+    times=8,
+    gap_s=(1.0, 4.0),
+    strikes=MappingProxyType({"clock": time.strike, "second_beat": beats.strike}),
+)
+_TWO_BEATS: Final = Storm(
+    "two-beats",
+    "three beats at once, of which one is killed, one frozen, and the broker goes away",
+    (
+        Choice("second_beat", ("beat",), weight=1),
+        Choice("kill", ("beat",), weight=2),
+        Choice("freeze", ("beat",), weight=1, for_s=(6.0, 8.0)),
+        Choice("kill", ("valkey",), weight=1),
+    ),
+    times=7,
+    gap_s=(1.0, 3.0),
+    strikes=MappingProxyType({"second_beat": beats.strike, "kill": kill.strike, "freeze": freeze.strike}),
+)
+_SHUTDOWN: Final = Storm(
+    "shutdown",
+    "the whole stack stopped with work in flight that listens, or does not, and started again",
+    (Choice("shutdown", ("swallow:60",)), Choice("shutdown", ("ok:60",))),
+    times=2,
+    gap_s=(1.0, 3.0),
+    strikes=MappingProxyType({"shutdown": shutdown.strike}),
+    ground=with_recipe(Recipe(jobs={"sleep": {"soft_s": 100, "hard_s": 120}})),
+)
+_CRASH_POINTS: Final = Storm(
+    "crash-points",
+    f"death at each named point of the code, {crash.DEATHS} times at each",
+    tuple(Choice("crash", (point,)) for point in crash.points()),
+    times=len(crash.points()),
+    gap_s=(0.5, 1.5),
+    strikes=MappingProxyType({"crash": crash.strike}),
+    ground=with_recipe(Recipe(files={"TENURE_CRASH_AT_FILE": "crash_at"})),
+)
+_DISK_FULL: Final = Storm(
+    "disk-full",
+    "the disk below PostgreSQL, Valkey and the logs is full, and free again; needs the right to mount",
+    (Choice("disk_full", ("disk",), for_s=(4.0, 8.0)),),
+    times=2,
+    gap_s=(2.0, 5.0),
+    strikes=MappingProxyType({"disk_full": disk.strike}),
+    ground=with_recipe(Recipe(disk_mb=400)),
+)
+
 STORMS: Final[Mapping[str, Storm]] = MappingProxyType(
-    {storm.name: storm for storm in (_KILLS, _ZOMBIES, _BROKER, _DATABASE)}
+    {
+        storm.name: storm
+        for storm in (
+            _KILLS,
+            _CRASH_POINTS,
+            _ZOMBIES,
+            _BROKER,
+            _DATABASE,
+            _CUTS,
+            _DISK_FULL,
+            _CLOCK,
+            _TWO_BEATS,
+            _SHUTDOWN,
+            _PROVIDER,
+        )
+    }
 )

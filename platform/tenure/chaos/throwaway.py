@@ -16,7 +16,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 import psutil
 
+from tenure.chaos.mount import small_disk
 from tenure.chaos.outside import Outside, outside
 from tenure.embedded import ports, process
 from tenure.embedded.folder import StackFolder
@@ -96,12 +97,15 @@ class Done:
 class Recipe:
     """What a throw-away stack is made with.
 
-    `jobs` goes over QUICK and `env` over everything. `database_url` is for our own questions, when the stack
-    was given the address of a proxy; by default it is the stack's own.
+    `jobs` goes over QUICK and `env` over everything; `files` names settings that are read from a file of the
+    stack's folder, empty at first. `disk_mb` puts the folder on a small disk of its own. `database_url` is
+    for our own questions, when the stack was given the address of a proxy; by default it is the stack's own.
     """
 
     jobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    disk_mb: int | None = None
     database_url: str | None = None
 
     def environment(self, world: Outside) -> dict[str, str]:
@@ -130,6 +134,9 @@ class Stack:
         self.key = ""
         self._recipe = recipe
         self._env = recipe.environment(world)
+        for name, file in recipe.files.items():
+            (folder / file).touch()
+            self._env[name] = str(folder / file)
         self._port = ports.any_free()
         self._door = HttpDoor(allow_private=True, pool_size=32)
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -336,8 +343,13 @@ def stack(
     """
     folder = Path(tempfile.mkdtemp(prefix="tenure-chaos-"))
     folder.chmod(0o711)  # PostgreSQL of root runs as `nobody`, who must be able to enter
-    with outside() as world:
-        made = Stack(folder, recipe or Recipe(), world)
+    chosen = recipe or Recipe()
+    with ExitStack() as kept:
+        kept.callback(shutil.rmtree, folder, ignore_errors=True)
+        if chosen.disk_mb is not None:
+            kept.enter_context(small_disk(folder, megabytes=chosen.disk_mb))
+        world = kept.enter_context(outside())
+        made = Stack(folder, chosen, world)
         try:
             note("starting a throw-away stack")
             made.start()

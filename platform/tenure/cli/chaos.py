@@ -105,6 +105,9 @@ def _show_list(as_json: bool) -> int:
 
 
 def _show(console: Console, evidence: dict[str, Any]) -> None:
+    if evidence["skipped"]:
+        console.print(f"[yellow]SKIPPED[/yellow] {evidence['run']}: {evidence['skipped']}")
+        return
     operations = {
         kind: sum(counts[kind] for counts in evidence["operations"].values())
         for kind in ("ok", "fail", "info")

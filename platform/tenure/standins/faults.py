@@ -18,6 +18,8 @@ class FaultKind(StrEnum):
     DELAY = "delay"  # served after `delay_s`
     DROP = "drop"  # the connection ends before anything is done
     CUT = "cut"  # done, but the connection ends before the answer
+    DRIP = "drip"  # done, and answered byte by byte, `delay_s` apart
+    NONSENSE = "nonsense"  # done, and answered with a page of HTML and status 200
 
 
 @dataclass(frozen=True, slots=True)

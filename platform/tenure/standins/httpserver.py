@@ -13,7 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -52,12 +52,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: `body` as JSON, or `html` as it is."""
+    """One answer: `body` as JSON, or `html` as it is; with `drip_s` its bytes come so far apart."""
 
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     html: str | None = None
+    drip_s: float = 0.0
 
 
 class HttpStandIn:
@@ -109,6 +110,13 @@ class HttpStandIn:
             case FaultKind.DELAY:
                 self.stopping.wait(fault.delay_s)
                 return act()
+            case FaultKind.DRIP:
+                return replace(act(), drip_s=fault.delay_s)
+            case FaultKind.NONSENSE:
+                act()
+                return Reply(
+                    200, html="<!doctype html><title>Welcome</title><p>Please sign in to this network."
+                )
 
     def urls(self) -> dict[str, str]:
         """Every place where it can be reached, by protocol."""
@@ -242,8 +250,16 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        if not reply.drip_s:
             self.wfile.write(body)
+            return
+        for byte in body:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            if self.server.owner.stopping.wait(reply.drip_s):
+                return
 
     def _cut(self) -> None:
         # A reset, not a polite end: the client cannot mistake it for an empty answer.

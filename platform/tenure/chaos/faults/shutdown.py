@@ -1,0 +1,50 @@
+"""The stack stopped with work in flight that does not listen, and started again; proved by its END."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tenure.chaos.field import Field
+from tenure.chaos.plan import Step
+from tenure.errors import TenureError
+from tenure.kit import clock
+
+_STARTED_S: Final = 45.0
+_ENDED_S: Final = 60.0
+# What is allowed for an orderly stop of everything: see `tenure down`.
+_DOWN_S: Final = 75.0
+
+
+def strike(field: Field, step: Step) -> None:
+    """`down` while a run goes on (target: its scope for the job `sleep`), then `up`."""
+    scope = step.targets[0]
+    slot = field.stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
+    running = field.until(lambda: _run(field, slot), within_s=_STARTED_S)
+    if not running or running["ended_at"] is not None:
+        field.record("shutdown", scope, happened=False, reason="the work did not start", run=running)
+        return
+    roles = [one for name in field.stack.roles() if (one := field.stack.identity(name)) is not None]
+    began = clock.monotonic()
+    code = field.stack.stop()
+    took = round(clock.monotonic() - began, 1)
+    gone = not any(role.alive for role in roles)
+    field.stack.start()
+    ended = field.until(lambda: (it := _run(field, slot)) and it["ended_at"] and it, within_s=_ENDED_S)
+    field.record(
+        "shutdown",
+        scope,
+        happened=gone and took < _DOWN_S and bool(ended),
+        exit_code=code,
+        took_s=took,
+        all_gone=gone,
+        outcome=ended["outcome"] if ended else None,
+        ended_by=ended["ended_by"] if ended else None,
+    )
+
+
+def _run(field: Field, slot: str) -> dict[str, Any] | None:
+    try:
+        items: list[dict[str, Any]] = field.stack.api("GET", f"/iterations?slot={slot}")["items"]
+    except TenureError:
+        return None
+    return items[0] if items else None
