@@ -32,6 +32,8 @@ _STATEMENT_S: Final = 5.0
 # What the signs of progress need, by name.
 DATABASE: Final = "database"
 BROKER: Final = "broker"
+# Missed also when they never come: a process that hangs in its start.
+_SIGNS: Final = {"worker": {"loop": BROKER, "broker": BROKER}, "beat": {"tick": DATABASE}}
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ def start_parent(role: str, name: str) -> Parent:
     node.register()
     watchdog = _watchdog(role, url)
     node.on_renewed = watchdog.sign("lease", DATABASE).stamp
+    for sign, needs in _SIGNS[role].items():
+        watchdog.sign(sign, needs)
     application = f"tenure-{role}"
     if role == "beat":  # it needs transactions too
         db = Database(url, pool_size=1, application=application, statement_timeout_s=_STATEMENT_S)

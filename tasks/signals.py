@@ -41,6 +41,7 @@ def _log_as_json(loglevel: int | str | None = None, **_: Any) -> None:
 
 
 def _worker_starts(sender: Any = None, **_: Any) -> None:
+    _log_as_json()  # Celery sets the logs up later; what is said until then shall be readable too
     pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
     if "prefork" not in pool:
         # Threads and solo ignore time limits in silence; gevent has no soft ones.

@@ -174,7 +174,7 @@ def test_a_beat_whose_tick_hangs_on_a_lock_is_restarted_by_the_supervisor(
             return role_lines(tmp_path, name, event)
 
         (grace,) = until(lambda: ticking("WATCHDOG_GRACE_END"), 60, what="beat is watched")
-        assert {"lease", "tick"} >= set(grace["counters"])
+        assert set(grace["counters"]) == {"lease", "tick"}
         until(lambda: supervisor.statuses[0].state is RoleState.READY)
         with psycopg.connect(database_url) as blocker:
             blocker.execute("LOCK TABLE schedule IN ACCESS EXCLUSIVE MODE")
@@ -197,7 +197,7 @@ def test_a_worker_whose_event_loop_is_blocked_ends_with_70(env: dict[str, str], 
     with process(["tests.support.blocked_worker"], log=tmp_path / "worker.log", env=env) as running:
         until(lambda: any("ready." in line["event"] for line in running.lines()), 60, what="it works")
         (grace,) = until(lambda: running.lines("WATCHDOG_GRACE_END"), 60, what="it is watched")
-        assert {"lease", "loop", "broker", "work"} >= set(grace["counters"])
+        assert set(grace["counters"]) >= {"lease", "loop", "broker"}
         (tmp_path / "block").touch()
         assert ended(running) == 70
         assert failed(running)["sign"] in {"loop", "broker"}
@@ -301,5 +301,4 @@ def test_a_quiet_healthy_system_is_never_ended(
         for events in ([line["event"] for line in r.lines()] for r in (one, two)):
             assert "LIVENESS_CHECK_FAILED" not in events
         assert "LIVENESS_CHECK_FAILED" not in [line["event"] for line in web.log()]
-        counters = one.lines("WATCHDOG_GRACE_END")[0]["counters"]
-        assert {"lease", "broker", "loop"} <= set(counters) | {"work"}
+        assert set(one.lines("WATCHDOG_GRACE_END")[0]["counters"]) >= {"lease", "broker", "loop"}

@@ -12,10 +12,14 @@ from typing import Final
 from tenure.embedded import process
 from tenure.embedded.logfile import LogFile, pump
 from tenure.embedded.roles import Backoff, RoleSpec, RoleState, RoleStatus
-from tenure.errors import TenureError
+from tenure.embedded.vitals import Vitals
+from tenure.errors import TenureError, Unavailable
 from tenure.kit import clock
 
 _PROBE_EVERY_S: Final = 0.15
+_HARD_STOP_S: Final = 5.0
+# What waits for another service is tried again soon.
+_WAITING_S: Final = 5.0
 
 
 class Child:
@@ -28,6 +32,9 @@ class Child:
         self.state = RoleState.WAITING
         self.restarts = 0
         self.failures = 0  # ends before ever having been ready
+        self.reason: str | None = None
+        self._complaint: str | None = None
+        self._vitals: Vitals | None = None
         self._probes = probes
         self._groups = groups
         self._backoff = Backoff()
@@ -48,6 +55,7 @@ class Child:
             started=identity.started if identity else None,
             state=self.state,
             restarts=self.restarts,
+            reason=self.reason,
         )
 
     @property
@@ -73,9 +81,12 @@ class Child:
             )
         except (TenureError, OSError) as error:
             self.failures += 1
+            self.reason = f"not started: {error}"
             self.log.event("error", "role.not_started", reason=str(error))
             self._plan_restart()
             return
+        self._vitals = Vitals(self.spec, self._process.pid, self._probes)
+        self._complaint = None
         self._groups(f"+{self._process.pid}")
         self._identity = process.Identity.of(self._process.pid)
         output = self._process.stdout
@@ -88,6 +99,10 @@ class Child:
         """Take note of what happened since the last call, and do what is due."""
         if self._process is not None and self._process.poll() is not None:
             self._ended(self._process.returncode)
+        elif self._complaint is not None and self.state is not RoleState.STOPPING:
+            self._replace_harder()
+        elif self.state in {RoleState.STARTING, RoleState.READY} and self._must_be_replaced():
+            return
         elif self.state is RoleState.STARTING:
             self._ask_whether_ready()
         elif self.state is RoleState.RESTARTING and clock.monotonic() >= self._next_at:
@@ -113,10 +128,29 @@ class Child:
             self._stop_until = clock.monotonic() + 2
             process.signal_group(self._process.pid, self.spec.hard_stop)
 
+    def _must_be_replaced(self) -> bool:
+        """Whether something is wrong with the running process; then it has been told to end."""
+        if self._vitals is None or self._process is None:
+            return False
+        self._complaint = self._vitals.complaint(is_ready=self.state is RoleState.READY)
+        if self._complaint is None:
+            return False
+        self.log.event("error", "role.replaced", reason=self._complaint, pid=self._process.pid)
+        process.signal_group(self._process.pid, self.spec.hard_stop)
+        if self.spec.hard_stop is not signal.SIGKILL:
+            process.signal_group(self._process.pid, signal.SIGCONT)  # or it would not hear of it
+        self._stop_until = clock.monotonic() + _HARD_STOP_S
+        return True
+
+    def _replace_harder(self) -> None:
+        if self._process is not None and clock.monotonic() >= self._stop_until:
+            process.signal_group(self._process.pid, signal.SIGKILL)
+
     def _ask_whether_ready(self) -> None:
         now = clock.monotonic()
         if now - self._began > self.spec.ready_within_s:
             self.log.event("error", "role.not_ready", after_s=round(now - self._began, 1))
+            self._complaint = f"not ready within {self.spec.ready_within_s:g} s"
             self._began = now
             if self._process is not None:  # its end is followed by a restart
                 process.signal_group(self._process.pid, signal.SIGKILL)
@@ -146,15 +180,20 @@ class Child:
             return
         if self.state is not RoleState.READY:
             self.failures += 1
-        self.log.event("error", "role.ended", code=code, signal=_signal_name(code))
-        self._plan_restart()
+        self.reason = self._complaint or _how_it_ended(code)
+        self._complaint = None
+        self.log.event("error", "role.ended", code=code, signal=_signal_name(code), reason=self.reason)
+        if code == Unavailable.exit_code:
+            self._plan_restart(longest_s=_WAITING_S)
+        else:
+            self._plan_restart()
 
-    def _plan_restart(self) -> None:
+    def _plan_restart(self, **limit: float) -> None:
         now = clock.monotonic()
-        pause = self._backoff.after_run_of(now - self._began)
+        pause = self._backoff.after_run_of(now - self._began, **limit)
         self.state = RoleState.RESTARTING
         self._next_at = now + pause
-        self.log.event("info", "role.restart_planned", in_s=round(pause, 2))
+        self.log.event("info", "role.restart_planned", in_s=round(pause, 2), reason=self.reason)
 
     def _stop_harder(self) -> None:
         if self._process is None:
@@ -173,3 +212,8 @@ class Child:
 
 def _signal_name(code: int) -> str | None:
     return signal.Signals(-code).name if code < 0 else None
+
+
+def _how_it_ended(code: int) -> str:
+    name = _signal_name(code)
+    return f"ended by {name}" if name else f"ended with code {code}"

@@ -22,6 +22,9 @@ _KEPT: Final = 2  # older files beside the current one
 _MAX_LINE: Final = 64 * 1024
 _MAX_TRACEBACK_LINES: Final = 400
 _TRACEBACK: Final = "Traceback (most recent call last):"
+# One thread in a dump of the interpreter's (faulthandler); its frames follow, indented.
+_STACK: Final = re.compile(r"^(Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\):$")
+_TIMER: Final = re.compile(r"^Timeout \([\d:.]+\)!$")
 _POSTGRES: Final = re.compile(r"^(DEBUG\d?|INFO|NOTICE|LOG|WARNING|ERROR|FATAL|PANIC):\s+(.*)$")
 _VALKEY: Final = re.compile(r"^\d+:[MSCX] \d\d \w{3} \d{4} [\d:.]+ ([.\-*#]) (.*)$")
 _TORNADO: Final = re.compile(r"^\[([DIWEC]) \d{6} [\d:]+ [\w.]+:\d+\] (.*)$")  # Flower
@@ -110,6 +113,7 @@ def _lines(source: IO[bytes]) -> Iterator[str]:
 def _objects(lines: Iterator[str]) -> Iterator[str | dict[str, Any]]:
     """JSON lines as they are, everything else as the pieces of an event."""
     traceback: list[str] = []
+    stack: list[str] = []
     for line in lines:
         if traceback:
             traceback.append(line)
@@ -117,12 +121,27 @@ def _objects(lines: Iterator[str]) -> Iterator[str | dict[str, Any]]:
                 continue
             yield _traceback_event(traceback)
             traceback = []
-        elif line == _TRACEBACK:
+            continue
+        if stack and line[0].isspace() and len(stack) < _MAX_TRACEBACK_LINES:
+            stack.append(line)
+            continue
+        if stack:  # its last frame was the line before this one
+            yield _stack_event(stack)
+            stack = []
+        if line == _TRACEBACK:
             traceback.append(line)
+        elif _STACK.match(line):
+            stack.append(line)
         else:
             yield line if _is_event(line) else _wrapped(line)
     if traceback:
         yield _traceback_event(traceback)
+    if stack:
+        yield _stack_event(stack)
+
+
+def _stack_event(lines: list[str]) -> dict[str, Any]:
+    return {"level": "error", "event": "stack", "traceback": "\n".join(lines)}
 
 
 def _traceback_event(lines: list[str]) -> dict[str, Any]:
@@ -141,5 +160,5 @@ def _is_event(line: str) -> bool:
 def _wrapped(line: str) -> dict[str, Any]:
     match = _POSTGRES.match(line) or _VALKEY.match(line) or _TORNADO.match(line)
     if match is None:
-        return {"level": "info", "event": line}
+        return {"level": "critical" if _TIMER.match(line) else "info", "event": line}
     return {"level": _LEVELS.get(match[1], "info"), "event": match[2]}

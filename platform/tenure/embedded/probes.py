@@ -25,7 +25,12 @@ _NODE: Final = b"""
 
 
 def http_answers(
-    port: int, path: str, *, host: str = "127.0.0.1", login: tuple[str, str] | None = None
+    port: int,
+    path: str,
+    *,
+    host: str = "127.0.0.1",
+    login: tuple[str, str] | None = None,
+    patience_s: float = _PATIENCE_S,
 ) -> Callable[[int], bool]:
     """GET answers 200."""
     headers = {}
@@ -33,7 +38,7 @@ def http_answers(
         headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
 
     def probe(_pid: int) -> bool:
-        connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_S)
+        connection = http.client.HTTPConnection(host, port, timeout=patience_s)
         try:
             connection.request("GET", path, headers=headers)
             return connection.getresponse().status == _OK

@@ -43,9 +43,10 @@ class StopOrder(StrEnum):
 class RoleSpec:
     """One role: how it is started, known to be ready, and stopped.
 
-    `ready` gets the pid of the process that was started, so that a predecessor's traces do not count.
-    `prepare` runs before each start. `stop` is what is sent to the process, each with the seconds it gets;
-    SIGKILL to its whole group comes last.
+    `ready` gets the pid of the process that was started, so that a predecessor's traces do not count. `alive`
+    is asked again and again once it was ready; no answer for `silent_s`, or being stopped by a signal for
+    `frozen_s`, gets it replaced. `prepare` runs before each start. `stop` is what is sent to the process,
+    with the seconds it gets for each; SIGKILL to its whole group comes last.
     """
 
     name: str
@@ -59,6 +60,9 @@ class RoleSpec:
     prepare: Callable[[], object] | None = None
     account: Account | None = None
     ready_within_s: float = 120.0  # on a machine that does much else
+    alive: Callable[[int], bool] | None = None
+    silent_s: float = 60.0
+    frozen_s: float = 60.0
     inherited_sockets: Sequence[int] = ()
 
 
@@ -91,6 +95,7 @@ class RoleStatus:
     started: float | None
     state: RoleState
     restarts: int
+    reason: str | None = None  # of its last end that was not asked for
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -99,6 +104,7 @@ class RoleStatus:
             "started": self.started,
             "state": self.state.value,
             "restarts": self.restarts,
+            "reason": self.reason,
         }
 
 
@@ -109,10 +115,10 @@ class Backoff:
     random: random.Random = field(default_factory=random.SystemRandom)
     _failures: int = 0
 
-    def after_run_of(self, seconds: float) -> float:
+    def after_run_of(self, seconds: float, *, longest_s: float = _LONGEST_DELAY_S) -> float:
         """The pause after a run that lasted this long."""
         if seconds >= HEALTHY_S:
             self._failures = 0
-        ceiling = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(self._failures, 10))
+        ceiling = min(longest_s, _FIRST_DELAY_S * 2.0 ** min(self._failures, 10))
         self._failures += 1
         return ceiling * self.random.uniform(0.5, 1.0)

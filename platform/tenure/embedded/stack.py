@@ -27,6 +27,7 @@ ROOT: Final = Path(tenure.__file__).resolve().parents[2]  # where celeryconfig.p
 _FLOWER_USER: Final = "tenure"
 _WARM_S: Final = 15.0
 _COLD_S: Final = 5.0
+_LIVE_S: Final = 10.0  # for an answer on a machine that does much else
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,7 @@ def _applications(
         "web",
         gunicorn,
         probes.http_answers(port, "/readyz", host=host.strip("[]")),
+        alive=probes.http_answers(port, "/livez", host=host.strip("[]"), patience_s=_LIVE_S),
         order=StopOrder.WEB,
         inherited_sockets=(listener.fileno(),),
         stop=((signal.SIGTERM, _WARM_S + drain_s),),
@@ -265,6 +267,7 @@ def _applications(
             "flower",
             flower,
             probes.http_answers(int(flower_port), "/flower/healthcheck"),
+            alive=probes.http_answers(int(flower_port), "/flower/healthcheck", patience_s=_LIVE_S),
             env={**env, "FLOWER_BASIC_AUTH": ":".join(flower_login)},
         ),
         app(
