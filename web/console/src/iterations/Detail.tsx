@@ -6,6 +6,7 @@ import { lookOf } from "@/overview/look";
 import { buttonClass } from "@/ui/Button";
 import { Chip } from "@/ui/Chip";
 import { Copyable } from "@/ui/Copyable";
+import { Facts } from "@/ui/Drawer";
 import { Icon } from "@/ui/Icon";
 import { Empty, Loaded, Panel, Skeleton } from "@/ui/Panel";
 import { duration, moment, utc } from "@/ui/time";
@@ -109,6 +110,8 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
   );
 }
 
+const COUNTED = ["seen", "done", "skipped", "failed"];
+
 function WorkPanel({ iteration }: { iteration: IterationDetail }) {
   const { limits } = iteration;
   const seconds = (value: number | null) => (value === null ? "not known today" : `${value} s`);
@@ -125,36 +128,40 @@ function WorkPanel({ iteration }: { iteration: IterationDetail }) {
               {moment(limits.deadline_at)}
             </span>
           </Fact>
-          {Object.entries(iteration.counters ?? {}).map(([name, value]) => (
+          {COUNTED.map((name) => (
             <Fact key={name} name={`Rows ${name}`}>
-              {value}
+              {iteration.counters?.[name] ?? "–"}
             </Fact>
           ))}
-          <Fact name="Queue">{iteration.queue ?? "–"}</Fact>
-          <Fact name="Worker">
-            <a
-              className="mono"
-              href={`/flower/worker/${encodeURIComponent(iteration.worker)}`}
-              {...flower}
-            >
-              {iteration.worker}
-            </a>
-          </Fact>
-          <Fact name="Slot">
-            <Link to="/slots" search={{ slot: iteration.slot_id }} className="mono">
-              {iteration.slot_id}
-            </Link>
-          </Fact>
-          <Fact name="Task in Flower">
-            <a
-              className="mono"
-              href={`/flower/task/${encodeURIComponent(iteration.task_id)}`}
-              {...flower}
-            >
-              {iteration.task_id} <Icon name="external" size={11} />
-            </a>
-          </Fact>
         </dl>
+        <Facts
+          rows={{
+            Queue: iteration.queue,
+            Worker: (
+              <a
+                className="mono"
+                href={`/flower/worker/${encodeURIComponent(iteration.worker)}`}
+                {...flower}
+              >
+                {iteration.worker} <Icon name="external" size={11} />
+              </a>
+            ),
+            Slot: (
+              <Link to="/slots" search={{ slot: iteration.slot_id }} className="mono">
+                {iteration.slot_id}
+              </Link>
+            ),
+            "Task in Flower": (
+              <a
+                className="mono"
+                href={`/flower/task/${encodeURIComponent(iteration.task_id)}`}
+                {...flower}
+              >
+                {iteration.task_id} <Icon name="external" size={11} />
+              </a>
+            ),
+          }}
+        />
       </div>
     </Panel>
   );

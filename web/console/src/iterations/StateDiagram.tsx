@@ -21,7 +21,11 @@ export function StateDiagram({
       {steps.map((step, index) => (
         <Fragment key={step.name}>
           {index > 0 && <Leap before={steps[index - 1]} step={step} />}
-          <li className={styles.step} data-tone={step.tone}>
+          <li
+            className={styles.step}
+            data-tone={step.tone}
+            data-open={steps[index + 1]?.at === null}
+          >
             <span className={styles.dot} data-turning={step.icon === "spinner"}>
               <Icon name={step.icon} size={14} />
             </span>
@@ -33,7 +37,7 @@ export function StateDiagram({
               <span className={styles.by}>{step.by}</span>
               {step.instead.length > 0 && (
                 <span className={styles.instead}>
-                  {step.at === null ? "could be " : "not "}
+                  {step.at === null ? "can become: " : "other ways: "}
                   {step.instead.map((name) => (
                     <i key={name}>{name}</i>
                   ))}

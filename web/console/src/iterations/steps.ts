@@ -50,7 +50,7 @@ function published(slot: WholeSlot, queue: string | null, attempt: number): Step
   return {
     ...base,
     at: slot.published_at,
-    by: `by a beat or the web process${where}${tries}`,
+    by: `by the process that claimed it${where}${tries}`,
     tone: "ok",
   };
 }

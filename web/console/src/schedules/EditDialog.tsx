@@ -50,15 +50,17 @@ export function EditDialog({ schedule, onClose }: { schedule: Schedule; onClose:
     <Dialog title={`When ${before.job} is due`} onClose={onClose}>
       <form onSubmit={submit}>
         <DialogBody>
-          <Segments
-            label="Kind"
-            value={form.mode}
-            options={[
-              { value: "every", label: "Every so often" },
-              { value: "cron", label: "At set times (cron)" },
-            ]}
-            onChange={(mode) => set({ mode })}
-          />
+          <div>
+            <Segments
+              label="Kind"
+              value={form.mode}
+              options={[
+                { value: "every", label: "Every so often" },
+                { value: "cron", label: "At set times (cron)" },
+              ]}
+              onChange={(mode) => set({ mode })}
+            />
+          </div>
           {form.mode === "every" ? (
             <Every form={form} schedule={before} error={errors.every_s} onChange={set} />
           ) : (

@@ -27,7 +27,7 @@ export function Row({ job, now, readAt, onAct }: RowProps) {
           {job.internal && <span className={styles.tag}>internal</span>}
         </span>
         <span className={styles.sub}>{job.title}</span>
-        <span className={styles.sub}>
+        <span className={`${styles.sub} ${styles.limits}`}>
           queue {job.queue} · soft {job.soft_s} s · hard {job.hard_s} s
         </span>
       </th>
