@@ -111,7 +111,13 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *, database_url: str, broker_url: str, live_url: str, **overlay: str
+    folder: Path,
+    *,
+    database_url: str,
+    broker_url: str,
+    live_url: str,
+    root: Path = services.ROOT,
+    **overlay: str,
 ) -> Iterator[Web]:
     """A web process that answers, with a user and an API key for each role."""
     db = Database(database_url, pool_size=3, application="test")
@@ -130,7 +136,7 @@ def running(
     )
     command = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, cwd=services.ROOT, env=dict(environment), stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=root, env=dict(environment), stdout=log, stderr=log)
     web = Web(port, db, process, log_file, folder)
     try:
         _accounts(web)

@@ -62,12 +62,12 @@ class Process:
 
 
 @contextmanager
-def process(arguments: list[str], *, log: Path, env: dict[str, str]) -> Iterator[Process]:
-    """Run `python -m ARGUMENTS` from the root of the project."""
+def process(arguments: list[str], *, log: Path, env: dict[str, str], root: Path = ROOT) -> Iterator[Process]:
+    """Run `python -m ARGUMENTS` from the root of the project, or of a copy of it."""
     with log.open("wb") as output:
         popen = subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            cwd=ROOT,
+            cwd=root,
             env={**os.environ, **env},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -96,13 +96,13 @@ def environment(database_url: str, broker_url: str, data_dir: Path, **more: str)
 
 @contextmanager
 def worker(env: dict[str, str], folder: Path, *, name: str = "worker", queues: str = "default,payments",
-           concurrency: int = 2) -> Iterator[Process]:  # fmt: skip
+           concurrency: int = 2, root: Path = ROOT) -> Iterator[Process]:  # fmt: skip
     """A worker that is ready: its node's lease is in the database."""
     arguments = [
         "celery", "-A", "tasks", "worker", "-Q", queues, "-c", str(concurrency), "-n", f"{name}@%h",
         "--without-gossip", "--without-mingle",
     ]  # fmt: skip
-    with process(arguments, log=folder / f"{name}.log", env=env) as running:
+    with process(arguments, log=folder / f"{name}.log", env=env, root=root) as running:
         until(
             lambda: (
                 any("ready." in line["event"] for line in running.lines()) or running.popen.poll() is not None
