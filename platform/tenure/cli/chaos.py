@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -13,7 +11,8 @@ from rich.console import Console
 
 from tenure.chaos.storms import STORMS
 from tenure.cli.options import json_option, print_json, print_table
-from tenure.errors import Invalid, NotFound
+from tenure.cli.throwaway import heed_sigterm, refuse_in_production
+from tenure.errors import NotFound
 from tenure.kit import clock
 
 _MOST_SEED = 2**31
@@ -47,14 +46,14 @@ def chaos(
 
     Exit 1 when anything is found wanting, or when a fault did not happen. Nothing of yours is touched.
     """
-    _refuse_in_production()
+    refuse_in_production("chaos")
     if as_list or name is None:
         return _show_list(as_json)
     if name != "all" and name not in STORMS:
         raise NotFound(f"there is no run {name!r}; there are: all, {', '.join(STORMS)}")
     from tenure.chaos.run import Options, run
 
-    _heed_sigterm()
+    heed_sigterm()
     chosen = list(STORMS.values()) if name == "all" else [STORMS[name]]
     seed = secrets.randbelow(_MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
@@ -77,22 +76,6 @@ def chaos(
     if as_json:
         print_json({"ok": ok, "seed": seed, "runs": told} if name == "all" else told[0])
     return 0 if ok else 1
-
-
-def _refuse_in_production() -> None:
-    from tenure import settings
-
-    if settings.load().is_production:
-        raise Invalid("chaos is for development installs: it is refused in production")
-
-
-def _heed_sigterm() -> None:
-    """SIGTERM ends a run as Ctrl-C does, with its stack."""
-
-    def on_signal(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, on_signal)
 
 
 def _show_list(as_json: bool) -> int:

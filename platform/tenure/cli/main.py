@@ -35,6 +35,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "iterations": ("tenure.cli.runs", "iterations"),
     "schedule": ("tenure.cli.schedules", "schedule"),
     "slots": ("tenure.cli.runs", "slots_"),
+    "scenario": ("tenure.cli.scenario", "scenario"),
     "backup": ("tenure.cli.backup", "backup"),
     "restore": ("tenure.cli.backup", "restore"),
     "clock": ("tenure.cli.clock", "clock"),
