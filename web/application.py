@@ -14,6 +14,7 @@ import web.api
 from tenure import __version__
 from tenure import settings as settings_module
 from tenure.accounts.tokens import Tokens
+from tenure.keys.live_ring import LiveRing
 from tenure.kit import crash
 from tenure.kit.db import Database, StatementDoor
 from tenure.kit.logging import get_logger, mask_in_logs
@@ -69,15 +70,18 @@ def create_app(settings: Settings | None = None) -> Application:
 
 
 def _services(settings: Settings) -> Services:
+    db = Database(
+        settings.require_database_url(), pool_size=settings.db_pool_max_size, application="tenure-web"
+    )
+    keys = LiveRing(settings, db)
     return Services(
         settings=settings,
-        db=Database(
-            settings.require_database_url(), pool_size=settings.db_pool_max_size, application="tenure-web"
-        ),
+        db=db,
+        keys=keys,
         live=connect(settings.require_live_url(), timeout_s=VALKEY_S),
         broker=connect(settings.require_broker_url(), timeout_s=VALKEY_S),
         door=StatementDoor(settings.require_database_url(), application="tenure-web-slots"),
-        tokens=Tokens(settings.key()),
+        tokens=Tokens(keys),
         gate=Gate(settings),
     )
 

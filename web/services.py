@@ -9,6 +9,7 @@ import redis
 from flask import current_app
 
 from tenure.accounts.tokens import Tokens
+from tenure.keys.live_ring import LiveRing
 from tenure.kit.db import Database, StatementDoor
 from tenure.settings import Settings
 
@@ -29,6 +30,7 @@ class Services:
     live: redis.Redis
     broker: redis.Redis
     door: StatementDoor
+    keys: LiveRing
     tokens: Tokens
     gate: Gate
     hub: Hub | None = None

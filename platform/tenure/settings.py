@@ -141,6 +141,8 @@ class Settings(BaseModel):
     """Redis or Valkey for the live layer; unset means the broker."""
     secret_key: SecretStr | None = None
     """Signs tokens; in development made once in the data directory."""
+    secret_key_previous: SecretStr | None = None
+    """The key before, while TENURE_SECRET_KEY is being changed; see `tenure keys rotate`."""
     allowed_origins: Names = ()
     """Exact origins of browsers, comma separated; unset means the own one."""
     trusted_proxies: Names = ()

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from tenure.integrations import known
 from tenure.integrations.guards import Guards
+from tenure.keys.live_ring import LiveRing
 from tenure.kit.db import Database
 from tenure.kit.http import HttpDoor
 from tenure.kit.pace import Pace
@@ -95,9 +96,14 @@ class Deps:
         return _Poster(self)
 
     @cached_property
+    def keys(self) -> LiveRing:
+        """The install's key ring."""
+        return LiveRing(self.settings, self.db)
+
+    @cached_property
     def webhook_sealer(self) -> Sealer:
         """What opens the secrets of webhook endpoints."""
-        return sealer_of(self.settings)
+        return sealer_of(self.keys)
 
     @property
     def patience(self) -> Patience:

@@ -12,6 +12,7 @@ from tenure.webhooks.create_endpoint import create_endpoint
 from tenure.webhooks.delete_endpoint import delete_endpoint
 from tenure.webhooks.enable_endpoint import enable_endpoint
 from tenure.webhooks.replay_delivery import replay_delivery
+from tenure.webhooks.rotate_secret import rotate_secret
 from tenure.webhooks.secret import sealer_of
 from web.body import Body
 from web.route import Call, Page, Routes
@@ -57,13 +58,13 @@ def show_endpoint(call: Call, id: str) -> dict[str, Any]:  # noqa: A002 - the co
     summary="Add a webhook endpoint",
 )
 def add_endpoint(call: Call, body: NewEndpoint) -> dict[str, Any]:
-    settings = call.services.settings
+    call.services.keys.load(call.session)
     return create_endpoint(
         call.session,
         url=body.url,
         types=body.types,
-        allow_private=settings.private_urls_allowed,
-        sealer=sealer_of(settings),
+        allow_private=call.services.settings.private_urls_allowed,
+        sealer=sealer_of(call.services.keys),
         actor=call.actor,
     )
 
@@ -71,6 +72,17 @@ def add_endpoint(call: Call, body: NewEndpoint) -> dict[str, Any]:
 @routes.delete("/webhook-endpoints/{id}", role=Role.ADMIN, summary="Delete a webhook endpoint")
 def remove_endpoint(call: Call, id: str) -> None:  # noqa: A002 - the contract's name
     delete_endpoint(call.session, id, actor=call.actor)
+
+
+@routes.post(
+    "/webhook-endpoints/{id}/rotate-secret",
+    role=Role.ADMIN,
+    secret=True,
+    summary="Give a webhook endpoint a new secret; the old one is live for a day more",
+)
+def rotate(call: Call, id: str) -> dict[str, Any]:  # noqa: A002 - the contract's name
+    call.services.keys.load(call.session)
+    return rotate_secret(call.session, id, sealer=sealer_of(call.services.keys), actor=call.actor)
 
 
 @routes.post("/webhook-endpoints/{id}/enable", role=Role.ADMIN, summary="Enable a disabled webhook endpoint")

@@ -18,6 +18,7 @@ from typing import Final
 import jwt
 
 from tenure.errors import Unauthenticated
+from tenure.kit.keyring import FIRST, Ring, RingKey, RingSource, source_of
 
 ACCESS_S: Final = 900
 _ALGORITHM: Final = "HS256"
@@ -37,12 +38,14 @@ class AccessClaims:
 
 
 class Tokens:
-    """Makes and reads tokens under one signing key. Access and refresh tokens have keys of their own."""
+    """Makes tokens under the ring's current key, and reads those of every key that is still believed.
 
-    def __init__(self, key: str) -> None:
-        """`key` is the install's signing key; the keys used here are derived from it."""
-        self._access_key = _derived(key, b"tenure access token 1")
-        self._refresh_key = _derived(key, b"tenure refresh token 1")
+    Access and refresh tokens have keys of their own, derived from the ring's.
+    """
+
+    def __init__(self, keys: str | RingSource) -> None:
+        """`keys` is the install's key ring, or its one key."""
+        self._source = source_of(keys)
 
     def access(self, *, user_id: str, session_id: str, now: int) -> str:
         """An access token that holds for 15 minutes from `now` (unix seconds of the database)."""
@@ -55,7 +58,8 @@ class Tokens:
             "iat": now,
             "exp": now + ACCESS_S,
         }
-        return jwt.encode(claims, self._access_key, algorithm=_ALGORITHM)
+        key = self._source.ring().current
+        return jwt.encode(claims, _access_key(key), algorithm=_ALGORITHM, headers={"kid": key.kid})
 
     def read_access(self, token: str) -> AccessClaims:
         """The claims of a token that we made. Raises Unauthenticated for any other.
@@ -67,7 +71,7 @@ class Tokens:
         try:
             claims = jwt.decode(
                 token,
-                self._access_key,
+                _access_key(self._named(jwt.get_unverified_header(token).get("kid", FIRST))),
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
@@ -81,7 +85,8 @@ class Tokens:
 
     def refresh(self, session_id: str, generation: int) -> str:
         """The refresh token of this generation of the session: always the same text."""
-        return f"tnr_{session_id}.{generation}.{self._mac(session_id, generation)}"
+        mac = _mac(self._source.ring().current, session_id, generation)
+        return f"tnr_{session_id}.{generation}.{mac}"
 
     def read_refresh(self, token: str) -> tuple[str, int]:
         """Session and generation of a refresh token that we made. Raises Unauthenticated for any other."""
@@ -89,13 +94,37 @@ class Tokens:
         if match is None:
             raise Unauthenticated("the refresh token is not valid", code="bad_token")
         session_id, generation = match[1], int(match[2])
-        if not hmac.compare_digest(match[3], self._mac(session_id, generation)):
+        if not (
+            _is_mac_of(self._source.ring(), match[3], session_id, generation)
+            or _is_mac_of(self._source.fresh(), match[3], session_id, generation)
+        ):
             raise Unauthenticated("the refresh token is not valid", code="bad_token")
         return session_id, generation
 
-    def _mac(self, session_id: str, generation: int) -> str:
-        digest = hmac.digest(self._refresh_key, f"{session_id}.{generation}".encode(), "sha256")
-        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    def _named(self, kid: str) -> RingKey:
+        """The key of this name, if it is still believed; another process may have made it just now."""
+        key = self._source.ring().accepted.get(kid) or self._source.fresh().accepted.get(kid)
+        if key is None:
+            raise Unauthenticated("the token is not valid any more", code="bad_token")
+        return key
+
+
+def _is_mac_of(ring: Ring, given: str, session_id: str, generation: int) -> bool:
+    # A refresh token names no key: each that is believed is tried.
+    matches = [
+        hmac.compare_digest(given, _mac(key, session_id, generation)) for key in ring.accepted.values()
+    ]
+    return any(matches)
+
+
+def _mac(key: RingKey, session_id: str, generation: int) -> str:
+    derived = _derived(key.secret, b"tenure refresh token 1")
+    digest = hmac.digest(derived, f"{session_id}.{generation}".encode(), "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _access_key(key: RingKey) -> bytes:
+    return _derived(key.secret, b"tenure access token 1")
 
 
 def _derived(key: str, purpose: bytes) -> bytes:

@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "config": ("tenure.cli.config", "config"),
     "user": ("tenure.cli.accounts", "user"),
     "apikey": ("tenure.cli.accounts", "apikey"),
+    "keys": ("tenure.cli.keys", "keys"),
     "import": ("tenure.cli.transfer", "import_"),
     "export": ("tenure.cli.transfer", "export"),
     "jobs": ("tenure.cli.runs", "jobs"),

@@ -115,13 +115,13 @@ def _claim_one(session: Session, traffic: Traffic) -> Claimed | None:
 
 def _posted(post: Post, sealer: Sealer, letter: Letter) -> Told:
     try:
-        secret = sealer.open(letter.secret_sealed, about=letter.endpoint_id)
+        secrets = [sealer.open(sealed, about=letter.endpoint_id) for sealed in letter.secrets_sealed]
     except Unreadable as error:
         return _NotSent(reason=error.message)
     return post(
         endpoint_id=letter.endpoint_id,
         url=letter.url,
-        secrets=[secret],
+        secrets=secrets,
         message_id=letter.event_id,
         body=letter.body,
     )

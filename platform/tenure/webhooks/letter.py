@@ -16,6 +16,7 @@ from tenure.webhooks.disable_endpoint import DISABLED
 
 _LOAD: Final = text("""
     SELECT d.id, d.endpoint_id, d.event_id, d.type, w.url, w.secret_sealed, w.disabled_at,
+           CASE WHEN w.previous_until > clock_timestamp() THEN w.previous_sealed END AS previous_sealed,
            e.ts, e.subject, e.iteration_id, e.data, s.seq
     FROM webhook_delivery d
     JOIN webhook_endpoint w ON w.id = d.endpoint_id
@@ -37,7 +38,8 @@ class Letter:
     endpoint_id: str
     event_id: str
     url: str
-    secret_sealed: bytes = field(repr=False)
+    # The newest first; two while a secret is being changed.
+    secrets_sealed: tuple[bytes, ...] = field(repr=False)
     body: bytes = field(repr=False)
 
 
@@ -60,7 +62,7 @@ def letter_of(session: Session, claimed: Claimed) -> Letter | None:
         endpoint_id=row.endpoint_id,
         event_id=row.event_id,
         url=row.url,
-        secret_sealed=bytes(row.secret_sealed),
+        secrets_sealed=tuple(bytes(one) for one in (row.secret_sealed, row.previous_sealed) if one),
         body=_body(row),
     )
 

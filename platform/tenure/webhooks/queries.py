@@ -21,6 +21,7 @@ def shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "disabled_at": rfc3339(endpoint.disabled_at),
         "disabled_reason": endpoint.disabled_reason,
         "failures": endpoint.failures,
+        "previous_secret_until": rfc3339(endpoint.previous_until),
         "created_at": rfc3339(endpoint.created_at),
     }
 

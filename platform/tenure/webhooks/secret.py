@@ -6,8 +6,8 @@ import base64
 import secrets
 from typing import Final
 
+from tenure.kit.keyring import RingSource
 from tenure.kit.sealing import Sealer
-from tenure.settings import Settings
 
 _PREFIX: Final = "whsec_"
 _BYTES: Final = 32
@@ -18,6 +18,6 @@ def new_secret() -> str:
     return _PREFIX + base64.b64encode(secrets.token_bytes(_BYTES)).decode()
 
 
-def sealer_of(settings: Settings) -> Sealer:
+def sealer_of(keys: RingSource) -> Sealer:
     """What seals the secrets of this install's endpoints."""
-    return Sealer(settings.key(), purpose="webhook endpoint secrets")
+    return Sealer(keys, purpose="webhook endpoint secrets")
