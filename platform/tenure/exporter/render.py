@@ -5,6 +5,7 @@ Counting from the record gives the same figures whichever process is asked, and 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,8 +20,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tenure.errors import TenureError
-from tenure.iterations import queues
+from tenure.iterations import queues, tally
 from tenure.iterations.catalog import catalog
+from tenure.iterations.tally import Total
 from tenure.kit.breaker import Breakers, State
 from tenure.kit.db import Database
 from tenure.kit.logging import get_logger
@@ -51,17 +53,8 @@ class _Query:
 
 
 _QUERIES: Final = (
-    _Query(_COUNTER, "tenure_iterations_started", "Iterations that have a START", ("job",),
-           "SELECT job, count(*) FROM iteration GROUP BY job"),
-    _Query(_COUNTER, "tenure_iterations_ended", "Iterations that have an END", ("job", "outcome"),
-           "SELECT job, outcome, count(*) FROM iteration WHERE ended_at IS NOT NULL GROUP BY job, outcome"),
-    _Query(_COUNTER, "tenure_iteration_seconds", "Time from START to END", ("job",),
-           "SELECT job, sum(extract(epoch FROM ended_at - started_at)) FROM iteration "
-           "WHERE ended_at IS NOT NULL GROUP BY job"),
     _Query(_GAUGE, "tenure_iterations_open", "Iterations without an END", ("job",),
            "SELECT job, count(*) FROM iteration WHERE ended_at IS NULL GROUP BY job"),
-    _Query(_COUNTER, "tenure_slots_skipped", "Due times that did not start", ("job", "reason"),
-           "SELECT job, reason, sum(count) FROM slot WHERE state = 'skipped' GROUP BY job, reason"),
     _Query(_GAUGE, "tenure_slots_pending", "Due times that wait for a START", ("job",),
            "SELECT job, count(*) FROM slot WHERE state = 'pending' GROUP BY job"),
     _Query(_GAUGE, "tenure_slot_oldest_pending_seconds", "Age of the oldest due time without START", (),
@@ -126,7 +119,8 @@ class Record(Collector):
     def _from_database(self) -> list[Metric]:
         with self._db.transaction() as session:
             there = [query for query in _QUERIES if query.table is None or _exists(session, query.table)]
-            return [_family(query, session.execute(text(query.sql)).all()) for query in there]
+            asked = [_family(query, session.execute(text(query.sql)).all()) for query in there]
+            return [*asked, *_tallied(tally.totals(session))]
 
     def _queues(self) -> list[Metric]:
         family = GaugeMetricFamily("tenure_queue_depth", "Messages that wait in the broker", labels=["queue"])
@@ -179,6 +173,29 @@ def registry(settings: Settings, db: Database, broker: redis.Redis, live: redis.
 
 def _exists(session: Session, table: str) -> bool:
     return bool(session.execute(text("SELECT to_regclass(:table) IS NOT NULL"), {"table": table}).scalar())
+
+
+def _tallied(totals: Iterable[Total]) -> Iterator[Metric]:
+    """What would take a count of all history: from the tally."""
+    started = CounterMetricFamily("tenure_iterations_started", "Iterations with a START", labels=["job"])
+    ended = CounterMetricFamily(
+        "tenure_iterations_ended", "Iterations with an END", labels=["job", "outcome"]
+    )
+    skipped = CounterMetricFamily("tenure_slots_skipped", "Due times not started", labels=["job", "reason"])
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for total in totals:
+        match total.kind:
+            case "started":
+                started.add_metric([total.job], total.n)
+            case "ended":
+                ended.add_metric([total.job, total.detail], total.n)
+                seconds[total.job] += total.seconds
+            case _:
+                skipped.add_metric([total.job, total.detail], total.n)
+    took = CounterMetricFamily("tenure_iteration_seconds", "Time from START to END", labels=["job"])
+    for job, sum_ in seconds.items():
+        took.add_metric([job], sum_)
+    yield from (started, ended, took, skipped)
 
 
 def _family(query: _Query, rows: Iterable[Sequence[Any]]) -> Metric:

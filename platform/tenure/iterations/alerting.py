@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tenure.alerts.raise_alert import Severity, raise_alert, resolve_alert
+from tenure.iterations import tally
 from tenure.iterations.run import Run
 
 _FAILURES: Final = 3
@@ -37,7 +38,7 @@ _WAITING: Final = text("""
 
 
 def run(run: Run) -> None:
-    """Open what stands in the record now, resolve what does not any more."""
+    """Open what stands in the record now, resolve what does not any more; keep the tally up for metrics."""
     with run.transaction() as session:
         failing = dict(_failing(session))
         _bring(session, run, "job_failing", failing, "critical")
@@ -51,6 +52,10 @@ def run(run: Run) -> None:
             for row in session.execute(_WAITING, {"wait_s": _WAIT_S})
         }
         _bring(session, run, "work_waiting", waiting, "warning")
+    while run.has_time:
+        with run.transaction() as session:
+            if tally.fold(session) <= tally.BATCH:
+                return
 
 
 def _failing(session: Session) -> Iterable[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Double, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -155,3 +155,28 @@ class Quarantine(Base):
     scope: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[CreatedAt]
     reason: Mapped[str]
+
+
+class Tally(Base):
+    """How often a job started, ended with an outcome, or was skipped for a reason, up to the mark."""
+
+    __tablename__ = "tally"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(primary_key=True)
+    detail: Mapped[str] = mapped_column(primary_key=True, server_default="")
+    n: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float] = mapped_column(Double, server_default=text("0"))
+
+    __table_args__ = (CheckConstraint("kind IN ('started', 'ended', 'skipped')", name="kind"),)
+
+
+class TallyMark(Base):
+    """The place in the order of events up to which the tally has counted; one row."""
+
+    __tablename__ = "tally_mark"
+
+    one: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+    __table_args__ = (CheckConstraint("one", name="one_row"),)
