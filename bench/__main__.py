@@ -31,4 +31,5 @@ def run() -> None:
         _ALL[name](quick=given.quick)
 
 
-run()
+if __name__ == "__main__":
+    run()
