@@ -5,17 +5,24 @@ No image is built here: what can be proved is what the files say.
 
 from __future__ import annotations
 
+import http.server
+import json
 import re
 import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
 from tenure import settings
-from tenure.embedded import stack
+from tenure.embedded import ports, stack
 from tenure.embedded.folder import StackFolder
+from tests.support import services
 from tests.support.services import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -45,6 +52,8 @@ def test_every_service_that_stays_has_a_health_check(name: str):
         assert service["healthcheck"] == {"disable": True}
         return
     assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    if name in OURS:
+        assert service["healthcheck"]["test"][:6] == ["CMD", "python", "-m", "tenure", "status", name]
     assert service["restart"] == "unless-stopped"
 
 
@@ -136,19 +145,50 @@ def test_what_the_image_copies_exists():
             assert (ROOT / source).exists(), source
 
 
-def test_the_health_check_of_a_node_tells_a_leased_role_from_a_missing_one(database_url: str):
-    import psycopg
+def test_the_health_check_tells_a_leased_role_from_a_missing_one(database_url: str, tmp_path: Path):
+    def ask(role: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tenure", "status", role, *more],
+            env=services.environment(TENURE_DATABASE_URL=database_url, TENURE_DATA_DIR=str(tmp_path)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
-    from tenure.embedded.probes import host_has_node
-
-    host = socket.gethostname()
-    assert not host_has_node(database_url, "worker", host)
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    def lease(name: str, host: str, seconds: int) -> None:
         connection.execute(
             "INSERT INTO node (id, role, name, host, pid, version, lease_until, info) VALUES"
-            " ('nod_1', 'worker', 'w', %s, 1, '0', clock_timestamp() + interval '10 s', '{}')",
-            [host],
+            " (%s, split_part(%s, '-', 1), %s || '@' || %s, %s, 1, '0',"
+            " clock_timestamp() + make_interval(secs => %s), '{}')",
+            [f"nod_{name}_{host}", name, name, host, host, seconds],
         )
-    assert host_has_node(database_url, "worker", host)
-    assert not host_has_node(database_url, "worker", "another-host")
-    assert not host_has_node(database_url, "beat", host)
+
+    host = socket.gethostname()
+    assert ask("worker").returncode == 1
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        lease("worker", host, 600)
+        lease("worker-payments", "another-host", 600)
+        lease("beat", host, -1)
+    well = ask("worker", "--json")
+    assert well.returncode == 0, well.stderr
+    assert json.loads(well.stdout)["state"] == "ready"
+    assert ask("worker-payments").returncode == 1  # only elsewhere
+    assert ask("beat").returncode == 1  # its lease ran out
+    unknown = ask("wrker")
+    assert unknown.returncode == 2
+    assert "worker-payments" in unknown.stderr
+
+
+def test_the_health_check_of_a_server_asks_its_port(tmp_path: Path):
+    class Ready(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/readyz" else 404)
+            self.end_headers()
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for port, code in ((server.server_port, 0), (ports.any_free(), 1)):
+            command = [sys.executable, "-m", "tenure", "status", "web", "--port", str(port)]
+            env = services.environment(TENURE_DATA_DIR=str(tmp_path))
+            assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == code
+        server.shutdown()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ class Watched:
 def watched(tmp_path: Path):
     with Supervisor(tmp_path / "logs") as supervisor:
         yield Watched(supervisor, tmp_path)
+
+
+def _is_gone(pid: int) -> bool:
+    return process.Identity.of(pid) is None
 
 
 def sleeper(folder: Path, **more: Any) -> RoleSpec:
@@ -197,7 +202,7 @@ def test_a_hung_warm_shutdown_is_ended_by_force_and_the_ledger_is_whole_right_af
         ]
         assert parent is not None
         for pid in (start["pid"], parent):
-            until(lambda pid=pid: process.Identity.of(pid) is None, 10, what="it is gone")
+            until(partial(_is_gone, pid), 10, what="it is gone")
     # Right after: one START, no END, and nobody said anything else meanwhile.
     assert [one["outcome"] for one in ledger.iterations(slot)] == [None]
     with worker(env, tmp_path, name="second"):

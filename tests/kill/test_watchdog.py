@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,7 @@ def test_an_outage_of_postgres_longer_than_the_limit_ends_nobody(
         env = environment(url, broker_url, tmp_path, **SMALL)
         with worker(env, tmp_path) as one, beat(env, tmp_path) as two:
             for running in (one, two):
-                until(lambda r=running: r.lines("WATCHDOG_GRACE_END"), 60, what="it is watched")
+                until(partial(running.lines, "WATCHDOG_GRACE_END"), 60, what="it is watched")
             with psycopg.connect(url, autocommit=True) as connection:
                 backend = connection.info.backend_pid
             postmaster = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
@@ -289,11 +290,16 @@ def test_a_quiet_healthy_system_is_never_ended(
         worker(env, tmp_path) as one,
         process(["tenure", "relay"], log=tmp_path / "relay.log", env=relay_env) as two,
         web_support.running(
-            tmp_path, database_url=database_url, broker_url=broker_url, live_url=broker_url, **SMALL
+            tmp_path,
+            database_url=database_url,
+            broker_url=broker_url,
+            live_url=broker_url,
+            TENURE_WATCHDOG_S=str(LIMIT_S),
+            TENURE_WATCHDOG_GRACE_S="1",
         ) as web,
     ):
         for running in (one, two):
-            until(lambda r=running: r.lines("WATCHDOG_GRACE_END"), 60, what="it is watched")
+            until(partial(running.lines, "WATCHDOG_GRACE_END"), 60, what="it is watched")
         until(lambda: [line for line in web.log() if line["event"] == "WATCHDOG_GRACE_END"], 60)
         with pytest.raises(psutil.TimeoutExpired):
             psutil.Process(one.pid).wait(4 * LIMIT_S)

@@ -19,7 +19,7 @@ def block_the_loop() -> None:
         time.sleep(600)
 
 
-class Blocking(bootsteps.StartStopStep):
+class Blocking(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyped
     """Looks for the file at each half second."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)

@@ -11,8 +11,6 @@ from typing import Final, Literal
 
 import click
 import redis
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from tenure.cli.database import PROJECT_ROOT
@@ -24,6 +22,7 @@ from tenure.cli.options import (
     print_json,
     print_table,
 )
+from tenure.embedded import budget, schema
 from tenure.errors import TenureError, Unavailable
 from tenure.kit.db import check_reachable
 from tenure.kit.valkey import connect
@@ -32,13 +31,6 @@ from tenure.settings import Settings
 Verdict = Literal["ok", "off", "failed"]
 _LEAST_FREE_GIB: Final = 1
 _GIB: Final = 2**30
-# What each process may hold at most: see the settings' reference. Two workers of two children each is what
-# `tenure up` starts.
-_PER_CHILD: Final = 3
-_PER_RESIDENT: Final = 2
-_CHILDREN: Final = 4
-_RESIDENTS: Final = 5  # two worker parents, beat, relay, exporter
-_RESERVED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +95,16 @@ def _database(settings: Settings) -> str:
 
 
 def _schema(settings: Settings) -> str:
-    wanted = ScriptDirectory.from_config(Config(PROJECT_ROOT / "alembic.ini")).get_current_head()
-    with open_database(settings).transaction() as session:
-        exists = session.execute(text("SELECT to_regclass('alembic_version')")).scalar_one()
-        rows = session.execute(text("SELECT version_num FROM alembic_version")).all() if exists else []
-    current = rows[0].version_num if rows else None
-    if current != wanted:
+    found = schema.of(settings.require_database_url(), PROJECT_ROOT / "alembic" / "versions")
+    current, wanted = (", ".join(sorted(revisions)) for revisions in (found.current, found.wanted))
+    if not found.is_at_head:
         raise Unavailable(f"at {current or 'nothing'}, the code wants {wanted}: run `tenure migrate`")
     return f"at head ({current})"
 
 
 def _budget(settings: Settings) -> str:
-    with open_database(settings).transaction() as session:
-        allowed = int(session.execute(text("SHOW max_connections")).scalar_one())
-    wanted = settings.db_pool_max_size + _CHILDREN * _PER_CHILD + _RESIDENTS * _PER_RESIDENT
-    if wanted > allowed - _RESERVED:
-        raise Unavailable(
-            f"the processes may want {wanted} connections, max_connections is {allowed}: "
-            "raise it or lower TENURE_DB_POOL_MAX_SIZE"
-        )
-    return f"{wanted} of {allowed} at most"
+    allowed = budget.allowed_by(settings.require_database_url())
+    return f"{budget.check(settings, allowed)} of {allowed} at most"
 
 
 def _ping(url: str) -> str:

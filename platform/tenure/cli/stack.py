@@ -23,6 +23,7 @@ _ORDERLY_S: Final = 75.0
 _HARD_S: Final = 20.0
 _REQUESTS: Final = ((signal.SIGTERM, _ORDERLY_S), (signal.SIGTERM, _HARD_S), (signal.SIGKILL, _HARD_S))
 _POLL_S: Final = 0.2
+_COLUMNS: Final = ("name", "pid", "state", "restarts", "reason")
 
 _data_dir = click.option(
     "--data-dir",
@@ -93,22 +94,50 @@ def _within(seconds: float, goes_on: Callable[[], bool]) -> bool:
 
 
 @click.command()
+@click.argument("role", required=False)
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), help="Where ROLE listens, if no stack of `up` runs here."
+)
 @_data_dir
 @json_option
-def status(*, data_dir: Path, as_json: bool) -> int:
-    """What runs and where. Exit code 0 when all is ready, else 1."""
+def status(*, role: str | None, port: int | None, data_dir: Path, as_json: bool) -> int:
+    """What runs and where. Exit code 0 when all is ready, else 1.
+
+    With ROLE: that role alone, also where it was started by something else than `up` (a container, systemd).
+    """
     found = _status(StackFolder(data_dir))
+    if role is not None:
+        return _show_role(_role(found, role, data_dir, port), as_json=as_json)
     if as_json:
         print_json(found)
         return 0 if found["ready"] else 1
     verdict = "ready" if found["ready"] else "not ready"
     click.echo(f"{verdict}  {found['url'] or 'no stack runs'}  {found['data_dir']}")
-    columns = ("name", "pid", "state", "restarts")
-    rows = [[role[column] for column in columns] for role in found["roles"]]
-    print_table(("role", "pid", "state", "restarts"), rows, empty="")
+    rows = [[one[column] for column in _COLUMNS] for one in found["roles"]]
+    print_table(_COLUMNS, rows, empty="")
     for name, address in found["urls"].items():
         click.echo(f"{name:<14}{address}")
     return 0 if found["ready"] else 1
+
+
+def _role(found: dict[str, Any], name: str, data_dir: Path, port: int | None) -> dict[str, Any]:
+    from tenure.cli import role_health
+
+    if found["url"] is None:
+        return role_health.ask(name, data_dir=data_dir, port=port)
+    known = {role["name"]: role for role in found["roles"]}
+    if name not in known:
+        raise NotFound(f"there is no role {name!r}; there are: {', '.join(known)}")
+    role: dict[str, Any] = known[name]
+    return role
+
+
+def _show_role(role: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        print_json(role)
+    else:
+        print_table(_COLUMNS, [[role[column] for column in _COLUMNS]], empty="")
+    return 0 if role["state"] == "ready" else 1
 
 
 def _status(folder: StackFolder) -> dict[str, Any]:
@@ -121,6 +150,7 @@ def _status(folder: StackFolder) -> dict[str, Any]:
             "pid": role["pid"] if running else None,
             "state": role["state"] if running else "stopped",
             "restarts": role["restarts"],
+            "reason": role.get("reason"),
         }
         for role in state.get("roles", [])
     ]

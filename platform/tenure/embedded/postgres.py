@@ -31,6 +31,7 @@ OWNER: Final = "tenure"
 DATABASE: Final = "tenure"
 _SUPERUSER: Final = "postgres"
 _INITDB_S: Final = 120
+MAX_CONNECTIONS: Final = 200
 _LEFTOVER_S: Final = 20
 # In memory only: no durability whatever, for tests.
 THROW_AWAY: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -62,7 +63,7 @@ class Postgres:
             "port": str(self.port),
             # A socket's path may be too long for the system, and nobody needs it.
             "unix_socket_directories": "",
-            "max_connections": "200",
+            "max_connections": str(MAX_CONNECTIONS),
             "log_timezone": "UTC",
             "timezone": "UTC",
             "log_line_prefix": "",

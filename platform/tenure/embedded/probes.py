@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import psycopg
@@ -19,7 +19,8 @@ _OK: Final = 200
 # The lease row is written by the process itself once it takes work, and carries its pid.
 _NODE: Final = b"""
     SELECT 1 FROM node
-    WHERE role = %s AND host = %s AND pid = coalesce(%s, pid)
+    WHERE coalesce(%s, role) = role AND coalesce(%s, split_part(name, '@', 1)) = split_part(name, '@', 1)
+      AND host = %s AND pid = coalesce(%s, pid)
       AND stopped_at IS NULL AND lease_until > clock_timestamp()
 """
 
@@ -54,19 +55,19 @@ def node_is_leased(database_url: str, role: str) -> Callable[[int], bool]:
     """This very process holds a lease in the table of nodes."""
 
     def probe(pid: int) -> bool:
-        return _has_lease(database_url, role, socket.gethostname(), pid)
+        return _has_lease(database_url, [role, None, socket.gethostname(), pid])
 
     return probe
 
 
-def host_has_node(database_url: str, role: str, host: str) -> bool:
-    """Some process of the role on this host holds a lease."""
-    return _has_lease(database_url, role, host, None)
+def host_has_node(database_url: str, name: str, host: str) -> bool:
+    """Some process on this host that was started under this name (`worker-payments`) holds a lease."""
+    return _has_lease(database_url, [None, name, host, None])
 
 
-def _has_lease(database_url: str, role: str, host: str, pid: int | None) -> bool:
+def _has_lease(database_url: str, sought: Sequence[str | int | None]) -> bool:
     try:
         with psycopg.connect(database_url, connect_timeout=3, autocommit=True) as connection:
-            return connection.execute(_NODE, [role, host, pid]).fetchone() is not None
+            return connection.execute(_NODE, sought).fetchone() is not None
     except psycopg.OperationalError:
         return False

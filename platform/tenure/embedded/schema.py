@@ -1,4 +1,4 @@
-"""Whether the schema is already at head: a restart need not start Alembic to learn that.
+"""Where the schema stands and where the code wants it, without starting Alembic to learn that.
 
 Only a certain yes skips the migrations; whatever cannot be read means that they run.
 """
@@ -6,6 +6,7 @@ Only a certain yes skips the migrations; whatever cannot be read means that they
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,12 +29,30 @@ def heads(versions: Path) -> set[str]:
     return found - followed
 
 
-def is_at_head(database_url: str, versions: Path) -> bool:
-    """Whether the database says that it stands at the one head."""
-    wanted = heads(versions)
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The revisions that the database says it has, and those that the code wants."""
+
+    current: frozenset[str]
+    wanted: frozenset[str]
+
+    @property
+    def is_at_head(self) -> bool:
+        """Whether they are the same one."""
+        return len(self.wanted) == 1 and self.current == self.wanted
+
+
+def of(database_url: str, versions: Path) -> Schema:
+    """What stands in the database; nothing where there is no schema yet, or no answer."""
+    wanted = frozenset(heads(versions))
     try:
         with psycopg.connect(database_url, connect_timeout=5, autocommit=True) as connection:
             rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     except psycopg.Error:  # no table yet, or no answer: Alembic will say what is wrong
-        return False
-    return len(wanted) == 1 and {row[0] for row in rows} == wanted
+        return Schema(frozenset(), wanted)
+    return Schema(frozenset(row[0] for row in rows), wanted)
+
+
+def is_at_head(database_url: str, versions: Path) -> bool:
+    """Whether the database says that it stands at the one head."""
+    return of(database_url, versions).is_at_head

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import tenure
-from tenure.embedded import ports, postgres, probes, process, schema
+from tenure.embedded import budget, ports, postgres, probes, process, schema
 from tenure.embedded.folder import StackFolder, StackSecrets
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.roles import Errand, Phase, RoleSpec, StopOrder
@@ -148,12 +148,14 @@ def _servers(settings: Settings, folder: StackFolder, kept: StackSecrets) -> tup
     used = dict(kept.ports)
     if settings.database_url is None:
         used["postgres"] = ports.choose(used.get("postgres"))
+        budget.check(settings, postgres.MAX_CONNECTIONS)
         cluster = Postgres(folder.postgres_data(), used["postgres"], kept.postgres_superuser, kept.postgres)
         database_url = cluster.url()
         roles.append(_postgres_role(cluster))
     else:
         database_url = settings.require_database_url()
         _insist(database_url)
+        budget.check(settings, budget.allowed_by(database_url))
     if settings.broker_url is None:
         used["valkey"] = ports.choose(used.get("valkey"))
         broker = Valkey.broker(folder.path / "valkey", used["valkey"], kept.valkey)
