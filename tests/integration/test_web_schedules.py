@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -356,6 +358,20 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_2(
     assert door.run("SELECT * FROM schedule ORDER BY job") == before
 
 
+def test_every_command_of_the_guide_works(web: Web, database: str, door: StatementDoor):
+    guide = (services.ROOT / "docs/howto/change-a-schedule.md").read_text()
+    lines = [
+        line for block in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) for line in block.splitlines()
+    ]
+    assert len(lines) >= 7
+    for line in lines:
+        program, command, *arguments = shlex.split(line)
+        assert (program, command) == ("tenure", "schedule")
+        done = tenure(web, database, *arguments)
+        assert done.returncode == 0, (line, done.stderr)
+    assert stands(web, "reminders")["cron"] == "0 9 * * 1-5"
+
+
 # -- one iteration ----------------------------------------------------------------------------------------
 
 
@@ -426,7 +442,9 @@ def test_every_attempt_of_a_slot_is_listed_oldest_first(web: Web, door: Statemen
     ids = []
     for attempt in (1, 2):
         caller = Caller(owner=f"{slot}-{attempt}", node_id="node", worker="w", pid=1)
-        started = ledger.start(door, slot_id=slot, attempt=attempt, caller=caller, deadline_s=20)
+        started = ledger.start(
+            door, slot_id=slot, attempt=attempt, caller=caller, deadline_s=20, max_attempts=2
+        )
         assert started is not None
         ids.append(started.iteration_id)
         ledger.end(
@@ -435,11 +453,11 @@ def test_every_attempt_of_a_slot_is_listed_oldest_first(web: Web, door: Statemen
             outcome=Outcome.FAILED,
             ended_by=EndedBy.CHILD,
             error_type="ValueError",
-            max_attempts=2,
         )
     shown = web.call("GET", f"/iterations/{ids[0]}").json
     assert [(one["id"], one["attempt"]) for one in shown["attempts"]] == [(ids[0], 1), (ids[1], 2)]
     assert {record["data"]["attempt"] for record in shown["records"]} == {1}
+    assert (shown["max_attempts"], shown["slot"]["attempt"]) == (2, 2)
 
 
 def test_jobs_show_their_newest_slots_with_how_each_went(web: Web, door: StatementDoor):

@@ -25,7 +25,8 @@ _RECORDS: Final = text("""
     ORDER BY seq NULLS LAST, id
 """)
 _ROW: Final = text("""
-    SELECT started_at, ended_at, deadline_at, node_id, clock_timestamp() AS now FROM iteration WHERE id = :id
+    SELECT started_at, ended_at, deadline_at, node_id, max_attempts, clock_timestamp() AS now
+    FROM iteration WHERE id = :id
 """)
 # Ids are ordered by time, and every write of an iteration lies between its START and its END: only the
 # events of that while are read. The margin covers clocks of different machines.
@@ -52,6 +53,7 @@ def iteration_detail(session: Session, catalog: Mapping[str, Job], iteration_id:
     return {
         **found,
         "node_id": row.node_id,
+        "max_attempts": row.max_attempts,
         "queue": job.queue if job else None,
         "task_id": f"{slot_id}.{found['attempt']}",
         "slot": queries.slot(session, slot_id),

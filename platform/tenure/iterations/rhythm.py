@@ -1,7 +1,7 @@
 """When a job is due: every so many seconds, or by a cron expression in a time zone. Pure.
 
-Daylight saving: a local time that does not exist is due when the clock has jumped over it; one that comes
-twice is due once.
+Daylight saving: a set local time that does not exist is due when the clock has jumped over it; one that comes
+twice is due once. With `*` or a step in the minutes or hours it goes on through both hours.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ export interface Effect {
 
 export interface IterationDetail extends Iteration {
   node_id: string;
+  max_attempts: number;
   queue: string | null;
   task_id: string;
   slot: WholeSlot;

@@ -85,11 +85,6 @@ function Head({ iteration }: { iteration: IterationDetail }) {
             scope <span className="mono">{iteration.scope}</span>
           </span>
         )}
-        {iteration.slot.attempt > 1 && (
-          <span>
-            attempt {iteration.attempt} of {iteration.slot.attempt}
-          </span>
-        )}
         {iteration.error_type !== null && (
           <span className={styles.error}>
             <b className="mono">{iteration.error_type}</b> {iteration.error_message}
@@ -127,6 +122,9 @@ function WorkPanel({ iteration }: { iteration: IterationDetail }) {
             <span title={`${utc(limits.deadline_at)}: from then on the reaper calls it lost`}>
               {moment(limits.deadline_at)}
             </span>
+          </Fact>
+          <Fact name="Attempt">
+            {iteration.attempt} of at most {iteration.max_attempts}
           </Fact>
           {COUNTED.map((name) => (
             <Fact key={name} name={`Rows ${name}`}>

@@ -40,6 +40,7 @@ const iteration = (more: Partial<IterationDetail> = {}): IterationDetail => ({
   error_message: null,
   counters: null,
   node_id: "nod_1",
+  max_attempts: 1,
   queue: "default",
   task_id: "slt_1.1",
   slot: slot(),

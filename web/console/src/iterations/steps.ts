@@ -46,7 +46,7 @@ function published(slot: WholeSlot, queue: string | null, attempt: number): Step
     };
   }
   const tries = slot.publish_tries > 1 ? `, try ${slot.publish_tries}` : "";
-  const where = queue === null ? "" : ` to the queue ${queue}`;
+  const where = queue === null ? "" : `, to the queue ${queue}`;
   return {
     ...base,
     at: slot.published_at,

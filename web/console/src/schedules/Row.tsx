@@ -97,8 +97,8 @@ function State({ job, now }: { job: ScheduledJob; now: number }) {
             ) : (
               <span title={utc(schedule.paused_until)}>until {moment(schedule.paused_until)}</span>
             )}
-            {schedule.paused_by_name !== null && `, by ${schedule.paused_by_name}`}
           </Sub>
+          {schedule.paused_by_name !== null && <Sub>by {schedule.paused_by_name}</Sub>}
           {schedule.pause_reason && <Sub>“{schedule.pause_reason}”</Sub>}
         </>
       )}
@@ -121,7 +121,7 @@ function Next({
       return <span className="muted">–</span>;
     case "paused":
       return (
-        <span className="muted" title={new Date(due.until).toISOString()}>
+        <span className="muted nowrap" title={new Date(due.until).toISOString()}>
           resumes in {span(due.until - now)}
         </span>
       );
