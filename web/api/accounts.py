@@ -52,6 +52,7 @@ def login(call: Call, body: Login) -> Response:
         password=body.password,
         user_agent=request.headers.get("User-Agent"),
         address=address,
+        device=_device(call),
         matches=lambda known, given: in_thread(passwords.matches, known, given),
     )
     return _signed_in(call, signed_in, in_body=body.transport == "body")
@@ -102,6 +103,15 @@ def me(call: Call) -> dict[str, Any]:
 @routes.post("/ws-ticket", role=Role.VIEWER, transaction=False, summary="One-time ticket for the WebSocket")
 def ws_ticket(call: Call) -> dict[str, Any]:
     return {"ticket": make_ticket(call.services, call.principal), "expires_in": TICKET_S}
+
+
+def _device(call: Call) -> str | None:
+    """The session that this browser holds a genuine cookie of, whatever has become of it."""
+    token = cookie_token(request, call.services)
+    try:
+        return call.services.tokens.read_refresh(token)[0] if token is not None else None
+    except Unauthenticated:
+        return None
 
 
 def _presented(call: Call, body: Refresh) -> str:
