@@ -18,7 +18,7 @@ from tenure.kit import clock
 from tenure.kit.logging import get_logger
 from tenure.kit.times import rfc3339
 from web import body
-from web.live import frames
+from web.live import frames, messages
 from web.live.frames import Close
 from web.live.schedules import actor_of, schedule
 from web.live.subscriptions import Outcome, subscribe
@@ -66,8 +66,9 @@ def handle(hub: Hub, connection: Connection, text: str) -> None:
         return
     # Without a `rid` only what the client cannot do without is answered.
     if rid is not None or (outcome is not None and document["type"] in {"subscribe", "run", "schedule"}):
-        fields: dict[str, Any] = {} if rid is None else {"rid": rid}
-        fields["result"] = outcome.result if outcome else {}
+        fields: messages.Ack = {"result": dict(outcome.result) if outcome else {}}
+        if rid is not None:
+            fields["rid"] = rid
         if outcome is not None and outcome.duplicate:
             fields["duplicate"] = True
         connection.send(frames.message("ack", fields))
@@ -104,12 +105,15 @@ def rid_of(text: str) -> str | int | None:
 
 
 def _refuse(hub: Hub, connection: Connection, rid: Any, error: Exception) -> None:
-    fields: dict[str, Any] = {"rid": rid} if rid is not None else {}
     code = _code(error)
     message = error.message if isinstance(error, TenureError) else "try again soon"
-    fields |= {"code": code, "message": message}
+    fields: messages.Error = {"code": code, "message": message}
+    if rid is not None:
+        fields["rid"] = rid
     if isinstance(error, Invalid) and error.errors:
-        fields["errors"] = [problem.as_dict() for problem in error.errors]
+        fields["errors"] = [
+            {"field": each.field, "code": each.code, "message": each.message} for each in error.errors
+        ]
     retry = getattr(error, "extra", {}).get("retry_after_ms")
     if retry is not None:
         fields["retry_after_ms"] = retry
@@ -124,7 +128,7 @@ def _refuse(hub: Hub, connection: Connection, rid: Any, error: Exception) -> Non
             connection.close(Close.MALFORMED, "three malformed frames")
 
 
-_CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
+_CODES: Final[tuple[tuple[type[Exception], messages.ErrorCode], ...]] = (
     (Malformed, "malformed"),
     (UnknownType, "unknown_type"),
     (Throttled, "throttled"),
@@ -137,7 +141,7 @@ _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-def _code(error: Exception) -> str:
+def _code(error: Exception) -> messages.ErrorCode:
     if isinstance(error, Invalid):
         return "too_many_channels" if error.instance_code == "too_many_channels" else "invalid"
     return next((code for kind, code in _CODES if isinstance(error, kind)), "invalid")
@@ -153,9 +157,10 @@ def _dispatch(hub: Hub, connection: Connection, document: Document) -> Outcome |
 
 
 def _ping(_hub: Hub, connection: Connection, document: Document) -> None:
-    fields: dict[str, Any] = {"timestamp": clock.unix_ms() / 1000}
-    if isinstance(document.get("id"), str | int):
-        fields["id"] = document["id"]
+    fields: messages.Pong = {"timestamp": clock.unix_ms() / 1000}
+    given = document.get("id")
+    if isinstance(given, str | int):
+        fields["id"] = given
     connection.send(frames.message("pong", fields))
 
 
@@ -189,11 +194,13 @@ def _identified(hub: Hub, token: object, ticket: object) -> Principal:
 
 
 def admit(hub: Hub, connection: Connection, principal: Principal) -> None:
-    """Let this principal in, unless it has too many connections."""
-    limit = hub.limits.ws_open_per_user
-    if limit and hub.open_of(principal) >= limit:
+    """Let this principal in, unless it has too many connections over all nodes."""
+    if not hub.census.enter(principal.name, hub.limits.ws_open_per_user):
         hub.stats.throttled += 1
         connection.close(Close.THROTTLED, "too many connections of this user")
+        return
+    if connection.gone:
+        hub.census.leave(principal.name)
         return
     connection.principal = principal
     _set_expiry(connection, principal)
@@ -234,7 +241,7 @@ def _expires_at(principal: Principal) -> str | None:
     return rfc3339(datetime.fromtimestamp(principal.expires_at, tz=UTC))
 
 
-def _shown(principal: Principal) -> dict[str, Any]:
+def _shown(principal: Principal) -> messages.User:
     email = principal.label if principal.kind == "user" else None
     return {"id": principal.id, "email": email, "name": principal.label, "role": principal.role.value}
 

@@ -9,7 +9,9 @@ import json
 import struct
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Literal, overload
+
+from web.live import messages
 
 PING: Final = b"\x89\x00"
 _TEXT: Final = 0x81
@@ -39,7 +41,27 @@ class Close(IntEnum):
     THROTTLED = 4029
 
 
-def message(event: str, fields: Mapping[str, Any]) -> bytes:
+@overload
+def message(event: Literal["hello"], fields: messages.Hello) -> bytes: ...
+@overload
+def message(event: Literal["authenticated"], fields: messages.Authenticated) -> bytes: ...
+@overload
+def message(event: Literal["ack"], fields: messages.Ack) -> bytes: ...
+@overload
+def message(event: Literal["error"], fields: messages.Error) -> bytes: ...
+@overload
+def message(event: Literal["event"], fields: messages.Event) -> bytes: ...
+@overload
+def message(event: Literal["recovered"], fields: messages.Recovered) -> bytes: ...
+@overload
+def message(event: Literal["gap"], fields: messages.Gap) -> bytes: ...
+@overload
+def message(event: Literal["pong"], fields: messages.Pong) -> bytes: ...
+@overload
+def message(event: Literal["auth_expiring"], fields: messages.AuthExpiring) -> bytes: ...
+@overload
+def message(event: Literal["goodbye"], fields: messages.Goodbye) -> bytes: ...
+def message(event: str, fields: Any) -> bytes:
     """One server message as a text frame."""
     return text({"event": event, **fields})
 

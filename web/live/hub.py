@@ -19,7 +19,8 @@ import redis
 from tenure.kit import clock
 from tenure.kit.ids import new_id
 from tenure.kit.logging import get_logger
-from web.live import commands, frames, node_stats
+from web.live import commands, frames, messages, node_stats
+from web.live.census import Census
 from web.live.channels import HISTORY, Channel
 from web.live.connection import INBOX, LONGEST_WAIT_S, Connection
 from web.live.frames import Close
@@ -59,6 +60,7 @@ class Hub:
         self.connections: set[Connection] = set()
         self.channels: dict[str, Channel] = {}
         self.by_address: Counter[str] = Counter()
+        self.census = Census(services.live, self.node)
         self._dirty: list[Connection] = []
         self._ready: deque[Connection] = deque()
         self._workers = 0
@@ -84,7 +86,12 @@ class Hub:
         refused: tuple[Close, str] | None,
     ) -> None:
         """Own this socket. A refused one gets its close code and nothing else."""
+        seated = refused is None and self.census.enter(f"address:{address}", self.limits.ws_open_per_address)
+        if refused is None and not seated:
+            self.stats.throttled += 1
+            refused = (Close.THROTTLED, "too many connections")
         connection = Connection(self, sock, id=new_id("con"), address=address)
+        connection.seated = seated
         self.connections.add(connection)
         self.by_address[address] += 1
         connection.start()
@@ -115,6 +122,10 @@ class Hub:
         self.by_address[connection.address] -= 1
         if self.by_address[connection.address] <= 0:
             del self.by_address[connection.address]
+        if connection.seated:
+            self.census.leave(f"address:{connection.address}")
+        if connection.principal is not None:
+            self.census.leave(connection.principal.name)
         for name in list(connection.channels):
             self.leave(connection, name)
         connection.release()
@@ -127,16 +138,6 @@ class Hub:
             channel.leave(connection)
             if channel.is_empty:
                 del self.channels[name]
-
-    def open_of(self, principal: Principal) -> int:
-        """How many connections of this principal are open here."""
-        return sum(
-            1
-            for connection in self.connections
-            if connection.principal is not None
-            and connection.principal.name == principal.name
-            and not connection.closing_since
-        )
 
     def revoked(self, subjects: Iterable[str]) -> None:
         """Close the connections of these users, keys or sessions."""
@@ -163,15 +164,15 @@ class Hub:
         wait = self._over_rate(connection)
         if wait:
             if not self._is_flood(connection):
-                fields = {
+                fields: messages.Error = {
                     "code": "throttled",
                     "message": "too many messages",
                     "retry_after_ms": int(wait * 1000),
                 }
                 rid = commands.rid_of(text)
-                connection.send(
-                    frames.message("error", {**({"rid": rid} if rid is not None else {}), **fields})
-                )
+                if rid is not None:
+                    fields["rid"] = rid
+                connection.send(frames.message("error", fields))
             return
         connection.inbox.append(text)
         if len(connection.inbox) >= INBOX:
@@ -276,7 +277,7 @@ class Hub:
             patience = LONGEST_WAIT_S if connection.cut_off else _GOODBYE_S
             if now - connection.closing_since > patience:
                 self.drop(connection)
-        elif connection.principal is None and now > connection.auth_deadline:
+        elif connection.principal is None and not connection.busy and now > connection.auth_deadline:
             self.stats.auth_failed += 1
             connection.close(Close.AUTH, "auth_timeout")
         elif connection.backlog and now - connection.backlog_since > LONGEST_WAIT_S:
@@ -303,6 +304,7 @@ class Hub:
 
     def _write_stats(self) -> None:
         try:
+            self.census.keep()
             node_stats.write(
                 self.services.live,
                 self.node,
@@ -323,8 +325,7 @@ class Hub:
         for start in range(0, len(everybody), _SLICE):
             for connection in everybody[start : start + _SLICE]:
                 pause = random.randrange(5000)  # noqa: S311 - spreads the reconnects, guards nothing
-                fields = {"reason": "drain", "reconnect_in_ms": pause}
-                connection.send(frames.message("goodbye", fields))
+                connection.send(frames.message("goodbye", {"reason": "drain", "reconnect_in_ms": pause}))
                 connection.close(code, "drain")
             gevent.sleep(0)
         deadline = clock.monotonic() + _DRAIN_S

@@ -9,6 +9,10 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
 Rid = str | int
+ErrorCode = Literal[
+    "malformed", "unknown_type", "invalid", "unauthenticated", "forbidden", "not_found", "too_many_channels",
+    "throttled", "idempotency_conflict", "unavailable",
+]  # fmt: skip
 
 
 class User(TypedDict):
@@ -65,10 +69,7 @@ class Error(TypedDict):
     """The one answer to a frame that was refused; nothing has changed."""
 
     rid: NotRequired[Rid]
-    code: Literal[
-        "malformed", "unknown_type", "invalid", "unauthenticated", "forbidden", "not_found",
-        "too_many_channels", "throttled", "idempotency_conflict", "unavailable",
-    ]  # fmt: skip
+    code: ErrorCode
     message: str
     errors: NotRequired[list[FieldError]]
     retry_after_ms: NotRequired[int]

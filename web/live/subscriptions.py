@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 
 from tenure.errors import Invalid, NotFound, TenureError
-from web.live import frames
+from web.live import frames, messages
 from web.live.channels import Channel, Joining, event_frame, is_channel
 from web.live.history import Past, past_of, top_of
 
@@ -79,7 +79,12 @@ def _complete(
             connection.send(event_frame(name, offset, past.epoch, event))
         hub.stats.events_out += len(past.events)
         if name in since:
-            fields = {"channel": name, "complete": past.complete, "offset": past.top, "epoch": past.epoch}
+            fields: messages.Recovered = {
+                "channel": name,
+                "complete": past.complete,
+                "offset": past.top,
+                "epoch": past.epoch,
+            }
             connection.send(frames.message("recovered", fields))
         hub.stats.events_out += channel.joined(connection, upto=past.top, epoch=past.epoch)
 
