@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from psycopg.types.json import Jsonb
 
@@ -147,7 +147,8 @@ _AFTER_END: Final = """
                'duration_ms', (extract(epoch FROM ended_at - started_at) * 1000)::bigint)
     FROM e
 )
-SELECT e.*, (extract(epoch FROM ended_at - started_at) * 1000)::bigint AS duration_ms,
+SELECT e.id AS iteration_id, e.slot_id, e.job, e.scope, e.attempt, e.worker, e.pid, e.outcome, e.ended_by,
+       (extract(epoch FROM ended_at - started_at) * 1000)::bigint AS duration_ms, e.error_type, e.counters,
        EXISTS (SELECT 1 FROM poisoned p WHERE p.job = e.job AND p.scope = e.scope) AS quarantined
 FROM e
 """
@@ -281,7 +282,7 @@ def end(
             "counters": Jsonb(counters) if counters is not None else None,
         },
     )
-    return _ended(rows[0]) if rows else None
+    return Ended(**rows[0]) if rows else None
 
 
 def reap(door: StatementDoor, *, lease_s: float) -> list[Ended]:
@@ -289,11 +290,4 @@ def reap(door: StatementDoor, *, lease_s: float) -> list[Ended]:
 
     The caller must itself have had PostgreSQL for a whole lease before it may judge others.
     """
-    return [_ended(row) for row in door.run(_REAP, {"lease_s": lease_s})]
-
-
-def _ended(row: dict[str, Any]) -> Ended:
-    return Ended(
-        iteration_id=row["id"],
-        **{name: row[name] for name in Ended.__dataclass_fields__ if name != "iteration_id"},
-    )
+    return [Ended(**row) for row in door.run(_REAP, {"lease_s": lease_s})]

@@ -173,7 +173,8 @@ class StatementDoor:
                 connection = self._trusted_connection()
                 cursor = connection.execute(sql.encode(), parameters)
                 self._last_used = clock.monotonic()
-                return cursor.fetchall() if cursor.description else []
+                # Whether there are rows: `description` would say it too, but describes every column first.
+                return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._drop()
                 raise _unavailable(error) from error
