@@ -184,7 +184,9 @@ class Ping(TypedDict):
 
 
 class ClientPong(TypedDict):
-    """A sign of life; nothing answers it."""
+    """A sign of life; nothing answers it, unless it has a `rid`."""
+
+    rid: NotRequired[Rid]
 
 
 SERVER: Final[dict[str, type]] = {

@@ -1,4 +1,5 @@
 import { Channel, type ChannelListener } from "./channel";
+import type { ClientSubscribe } from "./messages.gen";
 import { type LiveEvent, type Position, position } from "./protocol";
 import type { CommandRefused, Line, Requests } from "./requests";
 
@@ -97,7 +98,7 @@ export class Channels {
       channel.resuming = channel.position !== null;
       if (channel.position !== null) since[channel.name] = channel.position;
     }
-    const frame: Record<string, unknown> = {
+    const frame: ClientSubscribe = {
       type: "subscribe",
       channels: channels.map((channel) => channel.name),
     };

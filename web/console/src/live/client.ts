@@ -3,6 +3,7 @@ import type { ChannelListener } from "./channel";
 import { Channels } from "./channels";
 import type { CommandStore } from "./commands";
 import { Heartbeat } from "./heartbeat";
+import type { ClientMessage } from "./messages.gen";
 import { afterClose, type LiveEvent, type RunAck, readFrame, type ServerFrame } from "./protocol";
 import { CommandRefused, type Line, Requests } from "./requests";
 import { Runs } from "./runs";
@@ -172,7 +173,7 @@ export class LiveClient implements Line {
     return this.state.state === "OPEN";
   }
 
-  send(frame: Record<string, unknown>): void {
+  send(frame: ClientMessage): void {
     this.socket?.send(JSON.stringify(frame));
   }
 

@@ -180,9 +180,10 @@ export interface ClientPing {
   rid?: string | number;
 }
 
-/** A sign of life; nothing answers it. */
+/** A sign of life; nothing answers it, unless it has a `rid`. */
 export interface ClientPong {
   type: "pong";
+  rid?: string | number;
 }
 
 export type ClientMessage =

@@ -1,7 +1,9 @@
 /** The frames of `/ws` as this client reads and writes them, and what each close code asks of it. */
 
+import type { ServerMessage } from "./messages.gen";
+
 /** Opaque: given back to the server exactly as it came. */
-export type Epoch = string | number | null;
+export type Epoch = string;
 
 export interface LiveEvent {
   channel: string;
@@ -49,8 +51,7 @@ const text = (value: unknown): string | null =>
   typeof value === "string" ? value : typeof value === "number" ? String(value) : null;
 const count = (value: unknown): number | null =>
   typeof value === "number" && Number.isFinite(value) ? value : null;
-const epoch = (value: unknown): Epoch =>
-  typeof value === "string" || typeof value === "number" ? value : null;
+const epoch = (value: unknown): Epoch => (typeof value === "string" ? value : "");
 const record = (value: unknown): Json =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};
 
@@ -59,7 +60,14 @@ export function position(value: unknown): Position {
   return { offset: count(raw.offset) ?? 0, epoch: epoch(raw.epoch) };
 }
 
-const readers: Record<string, (raw: Json) => ServerFrame | null> = {
+/** A server frame before its fields are checked: its names are the server's, its values may be anything. */
+type Unchecked<Name extends ServerMessage["event"]> = {
+  readonly [Field in keyof Extract<ServerMessage, { event: Name }>]?: unknown;
+};
+
+const readers: {
+  [Name in ServerMessage["event"]]: (raw: Unchecked<Name>) => ServerFrame | null;
+} = {
   hello: (raw) => ({
     event: "hello",
     pingIntervalMs: count(raw.ping_interval_ms),
@@ -120,6 +128,10 @@ const readers: Record<string, (raw: Json) => ServerFrame | null> = {
   }),
 };
 
+function isKnown(name: string): name is ServerMessage["event"] {
+  return Object.hasOwn(readers, name);
+}
+
 /** The frame, or null for what this version does not know: unknown frames are ignored. */
 export function readFrame(data: unknown): ServerFrame | null {
   if (typeof data !== "string") return null;
@@ -130,8 +142,7 @@ export function readFrame(data: unknown): ServerFrame | null {
     return null;
   }
   const name = text(raw.event);
-  const reader = name === null ? undefined : readers[name];
-  return reader === undefined ? null : reader(raw);
+  return name !== null && isKnown(name) ? readers[name](raw) : null;
 }
 
 export type AfterClose =

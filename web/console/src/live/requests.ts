@@ -1,3 +1,4 @@
+import type { ClientMessage } from "./messages.gen";
 import type { Timers } from "./timers";
 
 const ANSWER_MS = 8_000;
@@ -21,7 +22,7 @@ export interface Answer {
 export interface Line {
   readonly timers: Timers;
   isOpen(): boolean;
-  send(frame: Record<string, unknown>): void;
+  send(frame: ClientMessage): void;
   measured(ms: number): void;
   /** The peer did not answer: leave it and connect again. */
   abandon(): void;
@@ -39,7 +40,7 @@ export class Requests {
 
   constructor(private readonly line: Line) {}
 
-  ask(frame: Record<string, unknown>, answer: Answer): void {
+  ask(frame: ClientMessage, answer: Answer): void {
     const rid = `r${this.next++}`;
     const { timers } = this.line;
     const timer = timers.set(() => {
