@@ -13,29 +13,31 @@ from tenure.iterations import queries
 from tenure.iterations.catalog import Job
 from tenure.kit.times import rfc3339
 
+# Ids are ordered by time, and every write of an iteration lies between its START and its END: only the
+# events of that while are read (`first` to `last`). The margin covers clocks of different machines.
+_MARGIN: Final = timedelta(seconds=10)
+
 # The slot's channel has every event that the relay has placed; those that still wait for it come after.
 _RECORDS: Final = text("""
     SELECT e.id, e.type, e.ts, e.data, c.seq
     FROM event_channel c JOIN event_seq q ON q.seq = c.seq JOIN event e ON e.id = q.event_id
     WHERE c.channel = 'slot:' || :slot AND e.iteration_id = :id
     UNION ALL
-    SELECT e.id, e.type, e.ts, e.data, NULL
-    FROM event_pending p JOIN event e ON e.id = p.event_id
-    WHERE e.iteration_id = :id AND e.type IN ('iteration.started', 'iteration.ended')
+    SELECT e.id, e.type, e.ts, e.data, NULL FROM event e
+    WHERE e.id >= :first AND e.id < :last AND e.iteration_id = :id
+      AND e.type IN ('iteration.started', 'iteration.ended')
+      AND EXISTS (SELECT 1 FROM event_pending p WHERE p.event_id = e.id)
     ORDER BY seq NULLS LAST, id
 """)
 _ROW: Final = text("""
     SELECT started_at, ended_at, deadline_at, node_id, max_attempts, clock_timestamp() AS now
     FROM iteration WHERE id = :id
 """)
-# Ids are ordered by time, and every write of an iteration lies between its START and its END: only the
-# events of that while are read. The margin covers clocks of different machines.
 _EFFECTS: Final = text("""
     SELECT id, type, ts, subscription_id, count(*) OVER () AS total FROM event
     WHERE id >= :first AND id < :last AND iteration_id = :id AND subscription_id IS NOT NULL
     ORDER BY id LIMIT :limit
 """)
-_MARGIN: Final = timedelta(seconds=10)
 _MOST_EFFECTS: Final = 50
 
 
@@ -49,6 +51,10 @@ def iteration_detail(session: Session, catalog: Mapping[str, Job], iteration_id:
     found = queries.iteration(session, iteration_id)
     slot_id, job = found["slot_id"], catalog.get(found["job"])
     row = session.execute(_ROW, {"id": iteration_id}).one()
+    while_ = {
+        "first": _event_id_at(row.started_at - _MARGIN),
+        "last": _event_id_at((row.ended_at or row.now) + _MARGIN),
+    }
     others = queries.iterations(session, slot_id=slot_id, limit=50).items
     return {
         **found,
@@ -62,29 +68,21 @@ def iteration_detail(session: Session, catalog: Mapping[str, Job], iteration_id:
             "hard_s": job.hard_s if job else None,
             "deadline_at": rfc3339(row.deadline_at),
         },
-        "records": _records(session, iteration_id, slot_id),
+        "records": _records(session, {"id": iteration_id, "slot": slot_id, **while_}),
         "attempts": others[::-1],
-        "effects": _effects(session, iteration_id, row.started_at, row.ended_at or row.now),
+        "effects": _effects(session, {"id": iteration_id, **while_}),
     }
 
 
-def _records(session: Session, iteration_id: str, slot_id: str) -> list[dict[str, Any]]:
+def _records(session: Session, values: Mapping[str, str]) -> list[dict[str, Any]]:
     return [
         {"event_id": row.id, "seq": row.seq, "type": row.type, "ts": rfc3339(row.ts), "data": row.data}
-        for row in session.execute(_RECORDS, {"id": iteration_id, "slot": slot_id})
+        for row in session.execute(_RECORDS, values)
     ]
 
 
-def _effects(session: Session, iteration_id: str, start: datetime, end: datetime) -> dict[str, Any]:
-    rows = session.execute(
-        _EFFECTS,
-        {
-            "id": iteration_id,
-            "first": _event_id_at(start - _MARGIN),
-            "last": _event_id_at(end + _MARGIN),
-            "limit": _MOST_EFFECTS,
-        },
-    ).all()
+def _effects(session: Session, values: Mapping[str, str]) -> dict[str, Any]:
+    rows = session.execute(_EFFECTS, {**values, "limit": _MOST_EFFECTS}).all()
     items = [
         {"event_id": row.id, "ts": rfc3339(row.ts), "type": row.type, "subscription_id": row.subscription_id}
         for row in rows

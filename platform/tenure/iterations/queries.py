@@ -169,12 +169,15 @@ def _paged(items: list[dict[str, Any]], limit: int) -> Page:
     return Page(items, items[-1]["id"] if more else None)
 
 
+# The pairs make PostgreSQL walk the index (job, id). By `job = name ORDER BY id` it walks the primary key
+# backwards in the hope of a row soon: all of it, for a job that never ran.
 _LAST: Final = text("""
     SELECT last.*, (extract(epoch FROM ended_at - started_at) * 1000)::bigint AS duration_ms,
            (extract(epoch FROM started_at - due_at) * 1000)::bigint AS waited_ms
     FROM unnest(CAST(:jobs AS text[])) AS name CROSS JOIN LATERAL (
         SELECT job, id, outcome, error_type, due_at, started_at, ended_at FROM iteration
-        WHERE job = name ORDER BY id DESC LIMIT 1
+        WHERE (job, id) >= (name, '') AND (job, id) < (name, 'itr_g')
+        ORDER BY job DESC, id DESC LIMIT 1
     ) AS last
 """)
 
@@ -183,7 +186,10 @@ _RECENT: Final = text("""
     SELECT s.id AS slot_id, s.job, s.due_at, s.state, s.reason, s.count, i.id AS iteration_id, i.outcome,
            (extract(epoch FROM i.ended_at - i.started_at) * 1000)::bigint AS duration_ms
     FROM unnest(CAST(:jobs AS text[])) AS name
-    CROSS JOIN LATERAL (SELECT * FROM slot WHERE job = name ORDER BY id DESC LIMIT :recent) AS s
+    CROSS JOIN LATERAL (
+        SELECT * FROM slot WHERE (job, id) >= (name, '') AND (job, id) < (name, 'slt_g')
+        ORDER BY job DESC, id DESC LIMIT :recent
+    ) AS s
     LEFT JOIN LATERAL (
         SELECT * FROM iteration WHERE slot_id = s.id ORDER BY id DESC LIMIT 1
     ) AS i ON true
