@@ -33,7 +33,7 @@ class Connection:
         "address", "auth_deadline", "backlog", "backlog_bytes", "backlog_since", "bucket", "bucket_at",
         "busy", "channels", "closing_since", "cut_off", "dirty", "expires", "expiry_told", "gone",
         "half_sent", "hub", "hung_up", "id", "inbound", "inbox", "last_rx", "outbox", "outbox_bytes",
-        "paused", "pinged", "principal", "reader", "sock", "strikes", "violations", "writer",
+        "paused", "pinged", "principal", "reader", "seated", "sock", "strikes", "violations", "writer",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: _socket.socket, *, id: str, address: str) -> None:  # noqa: A002
@@ -43,6 +43,7 @@ class Connection:
         self.id = id
         self.address = address
         self.principal: Principal | None = None
+        self.seated = False  # whether its address's count includes it
         self.channels: set[str] = set()
         self.inbound = Inbound()
         self.inbox: list[str] = []  # at most 32: a list costs a tenth of a deque

@@ -93,6 +93,7 @@ def stop(worker: Any) -> None:
         return
     try:
         node_stats.forget(made.live, made.hub.node)
+        made.hub.census.forget()
     except redis.RedisError as error:
         log.warning("ws.stats_not_taken_away", error_type=type(error).__name__)
     made.db.close()
