@@ -55,6 +55,16 @@ kill *arguments:
 @mutants *arguments:
     "{{ python }}" -m pytest tests/mutants "$@"
 
+# Fifteen minutes of steady work on a throw-away stack, then the list of what must hold
+[group('check')]
+@soak *arguments:
+    "{{ python }}" -m tenure soak "$@"
+
+# Faults against throw-away stacks, in their long forms (about an hour); one run: just chaos broker --seed 3
+[group('measure')]
+@chaos *arguments="all":
+    "{{ python }}" -m tenure chaos "$@"
+
 # The console's types, style, tests and size
 [group('check')]
 [working-directory('web/console')]

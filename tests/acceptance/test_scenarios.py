@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tenure.chaos.outside import outside
@@ -17,6 +19,7 @@ from tenure.chaos.scenarios.catalog import SCENARIOS
 from tenure.chaos.scenarios.story import Story
 from tenure.chaos.scenarios.told import Scenario, Told
 from tenure.chaos.throwaway import Recipe, Stack
+from tenure.cli.main import cli
 from tenure.errors import Unavailable
 from tests.mutants.builds import Build, build
 from tests.mutants.catalog import DEDUPE_OFF
@@ -78,6 +81,23 @@ def test_a_scenario_that_does_not_exist_is_a_usage_error(words: tuple[str, ...],
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+GUIDE = (services.ROOT / "docs/howto/rehearse.md").read_text()
+
+
+def test_the_guide_names_every_scenario() -> None:
+    assert [name for name in SCENARIOS if f"`{name}`" not in GUIDE] == []
+
+
+@pytest.mark.parametrize("line", re.findall(r"^tenure (.+)$", GUIDE, re.MULTILINE))
+def test_the_commands_of_the_guide_are_understood(line: str) -> None:
+    """Not run here: the tests around run them, or take as long as they do."""
+    name, *words = line.split()
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    given = command.make_context(name, words).params
+    assert given.get("name") in {None, *SCENARIOS}
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "schedule": ("tenure.cli.schedules", "schedule"),
     "slots": ("tenure.cli.runs", "slots_"),
     "scenario": ("tenure.cli.scenario", "scenario"),
+    "soak": ("tenure.cli.soak", "soak"),
     "backup": ("tenure.cli.backup", "backup"),
     "restore": ("tenure.cli.backup", "restore"),
     "clock": ("tenure.cli.clock", "clock"),
