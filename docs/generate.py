@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import live_messages
 
+from tenure.chaos.storms import STORMS
 from tenure.cli.main import cli
 from tenure.iterations.catalog import catalog
 from tenure.settings import Limits, Settings
@@ -85,6 +86,30 @@ def live() -> str:
     return f"# The live layer's messages\n\n{NOTE}{live_messages.page()}"
 
 
+def chaos() -> str:
+    """The runs of chaos with their faults, and how each fault proves itself."""
+    parts = [f"# Chaos\n\n{NOTE}`tenure chaos RUN --seed N`: see [Prove it yourself](../howto/chaos.md).\n"]
+    for storm in STORMS.values():
+        rows = [
+            f"| `{choice.fault}` | {', '.join(f'`{target}`' for target in choice.targets)} |"
+            for choice in storm.mix
+        ]
+        parts.append(
+            f"## `{storm.name}`\n\n{storm.title[0].upper()}{storm.title[1:]}. "
+            f"{storm.times} strikes by default.\n\n| fault | on |\n|---|---|\n" + "\n".join(rows) + "\n"
+        )
+    proofs = sorted({(fault, _told(fault, act)) for s in STORMS.values() for fault, act in s.strikes.items()})
+    rows = [f"| `{fault}` | {proof} |" for fault, proof in proofs]
+    parts.append("## The faults\n\n| fault | what it does |\n|---|---|\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _told(fault: str, act: Callable[..., None]) -> str:
+    """What the code says of the fault: in its module's list of titles, or in the function's first line."""
+    titles: dict[str, str] = getattr(sys.modules[act.__module__], "TITLES", {})
+    return titles.get(fault) or (act.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
 def main() -> int:
     """Write or compare; 1 when something differs."""
     stale = []
@@ -93,6 +118,7 @@ def main() -> int:
         REFERENCE / "jobs.md": jobs,
         REFERENCE / "commands.md": commands,
         REFERENCE / "live.md": live,
+        REFERENCE / "chaos.md": chaos,
         CONSOLE / "live" / "messages.gen.ts": live_messages.typescript,
     }
     for file, make in made.items():

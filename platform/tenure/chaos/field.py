@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
-from tenure.chaos.history import History
+from tenure.chaos.history import History, Kind
 from tenure.chaos.proxy import Proxy
 from tenure.chaos.throwaway import Stack
+from tenure.errors import TenureError
 from tenure.kit import clock
 
 T = TypeVar("T")
@@ -55,6 +57,19 @@ class Field:
         self.strikes.append(strike)
         self.note(f"{fault} {target}" + ("" if happened else ": DID NOT HAPPEN"))
         return strike
+
+    def ask_for_a_run(self, job: str, scope: str = "") -> str:
+        """Ask for a run as a client does, in the history. The slot's id. Raises what the call raises."""
+        key = str(uuid.UUID(int=self.dice.getrandbits(128), version=4))
+        self.history.add("fault", "run", Kind.INVOKE, key)
+        try:
+            made = self.stack.api("POST", f"/jobs/{job}/runs", {"scope": scope}, key=key)
+        except TenureError:
+            self.history.add("fault", "run", Kind.INFO, key)
+            raise
+        self.history.add("fault", "run", Kind.OK, key)
+        slot_id: str = made["slot_id"]
+        return slot_id
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,12 +108,12 @@ def _healed(
     elif rest.took_s > options.heal_within_s:
         found.append(Finding("heal", "late", f"{rest.took_s} s, more than {options.heal_within_s:g} s"))
     note(f"not at rest: {rest.left}; checking" if rest.left else f"at rest after {rest.took_s} s; checking")
-    found += _transcripts(stack, workload)
+    found += _transcripts(stack, workload, options.keep)
     checked = check(stack, history.entries)
     return Checked(checked.invariants, (*found, *checked.findings)), rest
 
 
-def _transcripts(stack: Stack, workload: Workload) -> list[Finding]:
+def _transcripts(stack: Stack, workload: Workload, keep: Path | None) -> list[Finding]:
     """Live clients hear of everything up to now, and their transcripts are the log."""
     found: list[Finding] = []
     with closing(
@@ -123,6 +124,9 @@ def _transcripts(stack: Stack, workload: Workload) -> list[Finding]:
     for listener in workload.listeners:
         found += _behind(listener, tops)
     workload.finish()
+    if keep is not None:
+        for listener in workload.listeners:
+            _save(listener, keep / f"{listener.name}.jsonl")
     # What happened while they caught up belongs to the log as well.
     with closing(
         StatementDoor(stack.database_url, application="tenure-chaos", statement_timeout_s=60)
@@ -132,6 +136,12 @@ def _transcripts(stack: Stack, workload: Workload) -> list[Finding]:
         for channel, notes in listener.notes.items():
             found += contradictions(listener.name, channel, notes, logs[channel])
     return found
+
+
+def _save(listener: Listener, file: Path) -> None:
+    with file.open("w", encoding="utf-8") as lines:
+        for channel, notes in listener.notes.items():
+            lines.writelines(json.dumps({"channel": channel, **asdict(note)}) + "\n" for note in notes)
 
 
 def _behind(listener: Listener, tops: dict[str, int]) -> list[Finding]:

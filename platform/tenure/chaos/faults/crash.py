@@ -53,7 +53,7 @@ def _provoked(field: Field, point: str) -> bool:
     """Bring about what some points wait for; always false."""
     if point.startswith("run."):
         with suppress(TenureError):  # this very call is what dies
-            field.stack.api("POST", "/jobs/expiry/runs", {})
+            field.ask_for_a_run("expiry")
     if point in {"repair.reaped", "end.parent"}:
         # Somebody must leave work without an END: a worker with all its children, or one child.
         field.wait(field.dice.uniform(1.0, _AGAIN_S))

@@ -25,6 +25,18 @@ WEATHERS: Final = MappingProxyType(
     }
 )
 
+TITLES: Final = MappingProxyType(
+    {
+        "cut_commit": "Answers to COMMIT thrown away and their connections reset: the outcome is unknown",
+        "cut_answer": "Any answers thrown away and their connections reset",
+        "refuse": "New connections reset, standing ones go on",
+        "reset": "Standing connections reset, new ones as well",
+        "hole": "Nothing comes through in either direction, and nobody is told",
+        "deaf": "What clients say arrives, the answers do not",
+        "slow": "Every answer waits a tenth of a second",
+    }
+)
+
 
 def strike(field: Field, step: Step) -> None:
     """The weather of this name for a while, at least until traffic met it."""

@@ -23,6 +23,18 @@ FAULTS: Final = MappingProxyType(
     }
 )
 
+TITLES: Final = MappingProxyType(
+    {
+        "error": "The next calls are answered with 500",
+        "too_many": "The next calls are answered with 429 and a Retry-After",
+        "silence": "The next calls are answered after 12 s, when nobody listens any more",
+        "drop": "The next connections end before anything is done",
+        "lost_answer": "The next calls are carried out, and their connections end before the answer",
+        "drip": "The next calls are answered byte by byte, half a second apart",
+        "nonsense": "The next calls are carried out, and answered with a page of HTML and status 200",
+    }
+)
+
 
 def strike(field: Field, step: Step) -> None:
     """The next calls to one stand-in suffer; what was not met in time is taken back."""

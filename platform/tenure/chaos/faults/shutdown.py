@@ -18,7 +18,7 @@ _DOWN_S: Final = 75.0
 def strike(field: Field, step: Step) -> None:
     """`down` while a run goes on (target: its scope for the job `sleep`), then `up`."""
     scope = step.targets[0]
-    slot = field.stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
+    slot = field.ask_for_a_run("sleep", scope)
     running = field.until(lambda: _run(field, slot), within_s=_STARTED_S)
     if not running or running["ended_at"] is not None:
         field.record("shutdown", scope, happened=False, reason="the work did not start", run=running)
