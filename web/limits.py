@@ -13,6 +13,7 @@ from limits import RateLimitItemPerMinute
 
 from tenure.errors import TooManyRequests
 from tenure.kit.logging import get_logger
+from tenure.kit.valkey import no_retry
 from tenure.settings import Settings
 from web.auth import bearer
 from web.origin import client_address
@@ -35,7 +36,11 @@ class Gate:
             application_limits=[ApplicationLimit(f"{per_minute}/minute")] if per_minute else [],
             strategy="sliding-window-counter",
             storage_uri=settings.require_live_url(),
-            storage_options={"socket_timeout": 1, "socket_connect_timeout": 1},
+            storage_options={
+                "socket_timeout": 1,
+                "socket_connect_timeout": 1,
+                "retry": no_retry(),  # type: ignore[dict-item]  # handed on to the client as it is
+            },
             headers_enabled=True,
             retry_after="delta-seconds",
             swallow_errors=True,

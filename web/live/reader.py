@@ -61,7 +61,7 @@ class Reader:
         self.stopped = True
 
     def _listen(self) -> None:
-        client = connect(self.hub.services.settings.require_live_url(), timeout_s=_COMPARE_EVERY_S)
+        client = connect(self.hub.services.settings.require_live_url())
         pubsub: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         try:
             pubsub.subscribe(PREFIX, CONTROL)

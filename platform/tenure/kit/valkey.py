@@ -16,6 +16,11 @@ _OPERATION_S: Final = 5.0
 _PROBE_S: Final = 3.0
 
 
+def no_retry() -> Retry:
+    """What makes a client of the library fail at its first failure."""
+    return Retry(NoBackoff(), 0)
+
+
 def connect(url: str, *, timeout_s: float = _OPERATION_S) -> redis.Redis:
     """A client that fails within `timeout_s` instead of trying again on its own."""
     client: redis.Redis = redis.Redis.from_url(
@@ -24,7 +29,7 @@ def connect(url: str, *, timeout_s: float = _OPERATION_S) -> redis.Redis:
         socket_connect_timeout=timeout_s,
         socket_keepalive=True,
         health_check_interval=10,
-        retry=Retry(NoBackoff(), 0),
+        retry=no_retry(),
         decode_responses=True,
     )
     return client
