@@ -34,6 +34,15 @@ def node(database_url: str) -> Iterator[Node]:
     node.stop()
 
 
+@pytest.fixture
+def judge(database_url: str) -> Iterator[Node]:
+    """Another node, which looks after what the first one leaves."""
+    node = Node(role="beat", name="b", database_url=database_url, lease_s=60)
+    node.register()
+    yield node
+    node.stop()
+
+
 def a_slot(db: Database, scope: str = "") -> str:
     with db.transaction() as session:
         return slots.request_run(session, JOB, scope=scope).slot_id
@@ -163,31 +172,57 @@ def test_end_waits_for_a_write_that_is_under_way(db: Database, door: StatementDo
 
 
 def test_the_reaper_leaves_living_nodes_alone_and_ends_what_a_gone_node_had_open(
-    db: Database, door: StatementDoor, node: Node
+    db: Database, door: StatementDoor, node: Node, judge: Node
 ) -> None:
     start(door, node, a_slot(db), "one")
-    assert ledger.reap(door, lease_s=0) == []
+    assert ledger.reap(door, judge=judge.id, lease_s=0) == []
     node.stop()
-    lost = ledger.reap(door, lease_s=0)
+    lost = ledger.reap(door, judge=judge.id, lease_s=0)
     assert [(end.outcome, end.ended_by, end.error_type) for end in lost] == [("lost", "reaper", "NodeLost")]
-    assert ledger.reap(door, lease_s=0) == []
+    assert ledger.reap(door, judge=judge.id, lease_s=0) == []
 
 
 def test_the_reaper_judges_nobody_while_postgres_has_just_come_back(
-    db: Database, door: StatementDoor, node: Node
+    db: Database, door: StatementDoor, node: Node, judge: Node
 ) -> None:
     start(door, node, a_slot(db), "one")
     node.stop()
-    assert ledger.reap(door, lease_s=100_000) == []
+    assert ledger.reap(door, judge=judge.id, lease_s=100_000) == []
+
+
+def test_a_judge_that_was_itself_without_postgres_finds_nobody_lost_for_a_whole_lease(
+    db: Database, door: StatementDoor, node: Node, judge: Node
+) -> None:
+    def lapse() -> None:
+        """As after an outage of PostgreSQL: nobody's lease was renewed."""
+        door.run("UPDATE node SET lease_until = clock_timestamp() - interval '1 second'")
+
+    start(door, node, a_slot(db), "one")
+    lapse()
+    assert ledger.reap(door, judge=judge.id, lease_s=0) == []  # it has not renewed its own lease yet
+    judge._renew()
+    assert ledger.reap(door, judge=judge.id, lease_s=30) == []  # it has, but the other may be about to
+    node._renew()
+    assert ledger.reap(door, judge=judge.id, lease_s=0) == []
+    door.run("UPDATE node SET leased_since = leased_since - interval '31 seconds'")
+    lapse()
+    door.run("UPDATE node SET lease_until = clock_timestamp() + interval '9 s' WHERE id = %s", [judge.id])
+    assert [end.error_type for end in ledger.reap(door, judge=judge.id, lease_s=2)] == ["NodeLost"]
+
+
+def test_a_lease_that_is_renewed_in_time_goes_back_to_its_beginning(door: StatementDoor, node: Node) -> None:
+    [before] = door.run("SELECT leased_since FROM node")
+    node._renew()
+    assert door.run("SELECT leased_since FROM node") == [before]
 
 
 def test_a_run_past_its_deadline_is_lost_although_its_node_lives(
-    db: Database, door: StatementDoor, node: Node
+    db: Database, door: StatementDoor, node: Node, judge: Node
 ) -> None:
     slot = a_slot(db)
     caller = Caller(owner="one", node_id=node.id, worker="w", pid=1)
     ledger.start(door, slot_id=slot, attempt=1, caller=caller, deadline_s=-1)
-    assert [end.error_type for end in ledger.reap(door, lease_s=0)] == ["DeadlinePassed"]
+    assert [end.error_type for end in ledger.reap(door, judge=judge.id, lease_s=0)] == ["DeadlinePassed"]
 
 
 def test_a_retry_makes_the_slot_pending_with_the_next_attempt(
@@ -207,13 +242,13 @@ def test_a_retry_makes_the_slot_pending_with_the_next_attempt(
 
 @pytest.mark.parametrize("ended_by", [EndedBy.PARENT, EndedBy.REAPER])
 def test_a_lost_or_killed_attempt_is_followed_by_the_next_as_a_failed_one_is(
-    db: Database, door: StatementDoor, node: Node, ended_by: EndedBy
+    db: Database, door: StatementDoor, node: Node, judge: Node, ended_by: EndedBy
 ) -> None:
     slot = a_slot(db)
     start(door, node, slot, "one", attempts=2)
     if ended_by is EndedBy.REAPER:
         node.stop()
-        assert [end.outcome for end in ledger.reap(door, lease_s=0)] == ["lost"]
+        assert [end.outcome for end in ledger.reap(door, judge=judge.id, lease_s=0)] == ["lost"]
     else:
         ledger.end(door, owner="one", outcome=Outcome.KILLED, ended_by=ended_by)
     with db.transaction() as session:

@@ -62,7 +62,7 @@ END_IN_FINALLY = Mutant(
         ),
         Change(
             "platform/tenure/iterations/repair.py",
-            "                ended = ledger.reap(self._door, lease_s=self._lease_s)\n",
+            "                ended = ledger.reap(self._door, judge=node.id, lease_s=self._lease_s)\n",
             f"                {says('END only in finally')}\n                ended: list[Ended] = []\n",
         ),
     ),

@@ -167,17 +167,22 @@ WITH e AS (
 )
 
 # An iteration is lost when its node's lease ran out or the node has left, or when its own deadline passed.
-# A verdict needs PostgreSQL to have been up for a whole lease: otherwise its outage would kill everybody.
+# Only who has held a lease itself for a whole lease may say so, and PostgreSQL must have been up as long:
+# after an outage everybody's lease has run out. The moment of the verdict is when the statement arrived: one
+# that an outage caught on its way speaks of the time before it.
 _REAP: Final = (
     """
 WITH dead AS (
     SELECT i.id,
-           CASE WHEN i.deadline_at < clock_timestamp() THEN 'DeadlinePassed' ELSE 'NodeLost' END AS error_type
-    FROM iteration i LEFT JOIN node n ON n.id = i.node_id
+           CASE WHEN i.deadline_at < statement_timestamp() THEN 'DeadlinePassed' ELSE 'NodeLost' END
+               AS error_type
+    FROM node judge CROSS JOIN iteration i LEFT JOIN node n ON n.id = i.node_id
     WHERE i.ended_at IS NULL
-      AND (i.deadline_at < clock_timestamp() OR n.id IS NULL OR n.stopped_at IS NOT NULL
-           OR n.lease_until < clock_timestamp())
-      AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => %(lease_s)s)
+      AND (i.deadline_at < statement_timestamp() OR n.id IS NULL OR n.stopped_at IS NOT NULL
+           OR n.lease_until < statement_timestamp())
+      AND judge.id = %(judge)s AND judge.lease_until >= statement_timestamp()
+      AND judge.leased_since <= statement_timestamp() - make_interval(secs => %(lease_s)s)
+      AND pg_postmaster_start_time() < statement_timestamp() - make_interval(secs => %(lease_s)s)
     ORDER BY i.id LIMIT 100
     FOR UPDATE OF i SKIP LOCKED
 ), e AS (
@@ -285,9 +290,10 @@ def end(
     return Ended(**rows[0]) if rows else None
 
 
-def reap(door: StatementDoor, *, lease_s: float) -> list[Ended]:
+def reap(door: StatementDoor, *, judge: str, lease_s: float) -> list[Ended]:
     """End what nobody can end any more, as lost. Safe to run anywhere, any number of times.
 
-    The caller must itself have had PostgreSQL for a whole lease before it may judge others.
+    `judge` is the caller's node. It finds nobody lost unless it has held its own lease without a gap for
+    `lease_s` seconds: until then it cannot know who else was without PostgreSQL.
     """
-    return [Ended(**row) for row in door.run(_REAP, {"lease_s": lease_s})]
+    return [Ended(**row) for row in door.run(_REAP, {"judge": judge, "lease_s": lease_s})]

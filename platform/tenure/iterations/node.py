@@ -27,7 +27,10 @@ _REGISTER: Final = """
 INSERT INTO node (id, role, name, host, pid, version, lease_until, info)
 VALUES (%(id)s, %(role)s, %(name)s, %(host)s, %(pid)s, %(version)s,
         clock_timestamp() + make_interval(secs => %(lease_s)s), %(info)s)
-ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until,
+    -- A lease that had run out begins anew: this node, too, was without PostgreSQL.
+    leased_since = CASE WHEN node.lease_until < clock_timestamp() THEN clock_timestamp()
+                        ELSE node.leased_since END
 """
 
 

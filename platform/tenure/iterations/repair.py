@@ -40,7 +40,7 @@ class Repair:
         """One round. An outage of PostgreSQL ends the round; the next one goes on."""
         try:
             if node.may_judge:
-                ended = ledger.reap(self._door, lease_s=self._lease_s)
+                ended = ledger.reap(self._door, judge=node.id, lease_s=self._lease_s)
                 if ended:
                     crash.point("repair.reaped", ended[0].job)
                 for end in ended:

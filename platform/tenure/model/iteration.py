@@ -29,6 +29,7 @@ class Node(Base):
     version: Mapped[str]
     started_at: Mapped[CreatedAt]
     lease_until: Mapped[datetime]
+    leased_since: Mapped[CreatedAt]
     stopped_at: Mapped[datetime | None]
     info: Mapped[JsonObject]
 
