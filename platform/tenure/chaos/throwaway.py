@@ -295,8 +295,10 @@ class Stack:
     @property
     def superuser_url(self) -> str:
         """PostgreSQL for its administrator, when the stack runs its own."""
-        kept = StackFolder(self.data_dir).secrets()
-        return f"postgresql://postgres:{quote(kept.postgres_superuser)}@127.0.0.1:{kept.ports['postgres']}/tenure"
+        # Only read: the folder's own way to them would write them, and the disk may be full.
+        kept = json.loads((self.data_dir / "secrets.json").read_text(encoding="utf-8"))
+        password, port = quote(kept["postgres_superuser"]), kept["ports"]["postgres"]
+        return f"postgresql://postgres:{password}@127.0.0.1:{port}/tenure"
 
     @property
     def broker_url(self) -> str:
