@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tenure.chaos.soak import rules
-from tenure.chaos.soak.sampling import Sample
+from tenure.chaos.soak.sampling import PoolSample, Sample
 from tenure.embedded.process import Identity
 
 MINUTES_S = 900.0
@@ -87,9 +87,18 @@ def test_the_pools_size_must_have_been_said() -> None:
 
 
 def test_a_pool_near_its_end_and_an_answer_503_are_found() -> None:
-    assert rules.pool_used(20, 0, size=25).ok
-    assert not rules.pool_used(21, 0, size=25).ok
-    assert not rules.pool_used(3, 1, size=25).ok
+    calm = [PoolSample(open=5, used=1), PoolSample(open=5, used=3)]
+    assert rules.pool_used(calm, 0, size=25).ok
+    assert not rules.pool_used(calm, 1, size=25).ok
+    assert not rules.pool_used([*calm, PoolSample(open=21, used=21)], 0, size=25).ok
+    assert not rules.pool_used([], 0, size=25).ok, "without samples nothing is proved"
+
+
+def test_a_pool_that_had_to_grow_was_in_use_as_far_as_it_grew() -> None:
+    grown = [PoolSample(open=5, used=1), PoolSample(open=23, used=0)]
+    assert not rules.pool_used(grown, 0, size=25).ok
+    from_the_start = [PoolSample(open=23, used=1), PoolSample(open=23, used=0)]
+    assert rules.pool_used(from_the_start, 0, size=25).ok
 
 
 def test_an_alarm_anywhere_in_the_logs_is_found() -> None:

@@ -47,8 +47,11 @@ def of(database_url: str, versions: Path) -> Schema:
     wanted = frozenset(heads(versions))
     try:
         with psycopg.connect(database_url, connect_timeout=5, autocommit=True) as connection:
+            # Asked first, because a question about a missing table is an error in the server's log.
+            if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
+                return Schema(frozenset(), wanted)
             rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except psycopg.Error:  # no table yet, or no answer: Alembic will say what is wrong
+    except psycopg.Error:  # no answer: Alembic will say what is wrong
         return Schema(frozenset(), wanted)
     return Schema(frozenset(row[0] for row in rows), wanted)
 

@@ -98,7 +98,7 @@ def _rows(stack: Stack, history: History, sampler: Sampler, found: list[Trend], 
     for event in _ALARMS:
         yield rules.silent(lines, event)
     refused = _answers(history, _UNAVAILABLE)
-    yield rules.pool_used(sampler.pool_peak, refused, size=size)
+    yield rules.pool_used(sampler.pool, refused, size=size)
     restarted = [f"{role.name} {role.restarts}" for role in stack.roles().values() if role.restarts]
     yield rules.counted("no watchdog false positive: no role was restarted", restarted)
     yield rules.memory(found)

@@ -18,7 +18,7 @@ from tenure.kit.db import StatementDoor
 # Servers of others: what they keep in memory is theirs to decide (shared buffers, the data set).
 SERVERS: Final = frozenset({"postgres", "valkey", "valkey-live"})
 _POOL: Final = """
-SELECT count(*) AS connections FROM pg_stat_activity
+SELECT count(*) AS open, count(*) FILTER (WHERE state <> 'idle') AS used FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'tenure-web'
 """
 _MEGABYTE: Final = 1_000_000
@@ -36,6 +36,14 @@ class Sample:
     threads: int
 
 
+@dataclass(frozen=True, slots=True)
+class PoolSample:
+    """The web role's connections at one moment. `open` never falls: a pool keeps what it once needed."""
+
+    open: int
+    used: int
+
+
 class Sampler(threading.Thread):
     """Samples every few seconds until it is stopped. What it found is in its fields."""
 
@@ -43,7 +51,7 @@ class Sampler(threading.Thread):
         """Nothing is sampled before `start()`."""
         super().__init__(name="sampler", daemon=True)
         self.samples: list[Sample] = []
-        self.pool_peak = 0
+        self.pool: list[PoolSample] = []
         self.missed = 0
         self._stack = stack
         self._every_s = every_s
@@ -89,4 +97,4 @@ class Sampler(threading.Thread):
         except Unavailable:
             self.missed += 1
             return
-        self.pool_peak = max(self.pool_peak, int(row["connections"]))
+        self.pool.append(PoolSample(int(row["open"]), int(row["used"])))
