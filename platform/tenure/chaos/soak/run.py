@@ -29,6 +29,8 @@ _NOTE_EVERY_S: Final = 10.0
 _REST_S: Final = 120.0
 _LAST_ENDS_S: Final = 60.0
 _UNAVAILABLE: Final = 503
+_FIRST_OWN_ERROR: Final = 500
+_TOO_MANY: Final = 429
 _ALARMS: Final = ("WEBHOOK_HANDLER_TIMEOUT", "WORKER_TIMEOUT", "LIVENESS_CHECK_FAILED")
 
 
@@ -107,7 +109,7 @@ def _rows(stack: Stack, history: History, sampler: Sampler, found: list[Trend], 
     broken = [f"{one.rule} {one.subject}: {one.message}" for one in checked.findings]
     yield rules.counted("verify and the outside agree with the record", broken)
     yield rules.counted("everything is drained", [f"{what} {count}" for what, count in rest.left.items()])
-    yield rules.counted("no client was refused or left without an answer", _unhappy(history))
+    yield rules.counted("every client got a proper answer", _unhappy(history))
     yield rules.unhandled(lines)
 
 
@@ -141,7 +143,15 @@ def _answers(history: History, status: int) -> int:
 
 
 def _unhappy(history: History) -> list[str]:
-    """Operations that were not simply done, by kind and answer."""
+    """Tries that found nobody, got no answer, or an error of our own. A refusal for cause is an answer."""
     values: Iterable[Any] = (entry.value for entry in history.entries if entry.type in {"fail", "info"})
-    told = Counter(json.dumps(value, sort_keys=True)[:160] for value in values)
+    told = Counter(
+        json.dumps(value, sort_keys=True)[:160]
+        for value in values
+        if not isinstance(value, dict) or not _for_cause(value.get("status"))
+    )
     return [f"{count} x {what}" for what, count in told.most_common()]
+
+
+def _for_cause(status: int | None) -> bool:
+    return status is not None and status < _FIRST_OWN_ERROR and status != _TOO_MANY
