@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import redis
@@ -10,6 +10,7 @@ from flask import current_app
 
 from tenure.accounts.tokens import Tokens
 from tenure.keys.live_ring import LiveRing
+from tenure.kit import clock
 from tenure.kit.db import Database, StatementDoor
 from tenure.settings import Settings
 
@@ -35,6 +36,12 @@ class Services:
     gate: Gate
     hub: Hub | None = None
     draining: bool = False
+    # When webhooks came in here last, by what happened and hook; the hub shows it to everybody.
+    hook_times: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def came_in(self, hook: str, what: str) -> None:
+        """A webhook was received, or proved to be from whom it says."""
+        self.hook_times[what, hook] = clock.unix_seconds()
 
 
 def install(app: Any, made: Services) -> None:

@@ -165,6 +165,36 @@ def test_a_server_that_does_not_answer_is_named_and_nothing_is_left(folder: Path
     assert stack.status()["roles"] == []
 
 
+def test_without_broker_and_outside_everything_starts_degraded_and_work_waits_in_rows(folder: Path):
+    nothing = ports.any_free()
+    outside = {
+        "TENURE_BROKER_URL": f"redis://127.0.0.1:{nothing}/0",
+        "TENURE_SMTP_URL": f"smtp://127.0.0.1:{nothing}",
+        "TENURE_PROVISIONER_URL": f"http://127.0.0.1:{nothing}",
+        "TENURE_PROVISIONER_SECRET": "a secret of sufficient length",
+        "TENURE_TELEGRAM_TOKEN": "1:token",
+        "TENURE_TELEGRAM_API_URL": f"http://127.0.0.1:{nothing}",
+    }
+    stack = Installed(folder / "data", **outside)
+    try:
+        started = stack.up("--port", str(ports.any_free()))
+        assert started.returncode == 0, started.stdout + started.stderr
+        assert "TENURE_BROKER_URL is set, but nothing answers there" in started.stdout
+        url = ready_url(started.stdout)
+        status, body = get(f"{url}/readyz")
+        ready = json.loads(body)
+        assert (status, ready["status"]) == (200, "degraded")
+        assert ready["parts"]["database"] == "ok"
+        assert {ready["parts"][part] for part in ("broker", "live")} == {"down"}
+        asked = stack.run("run", "sleep", "--scope", "ok:0", "--wait", "1", "--json")
+        assert asked.returncode == 1
+        waiting = json.loads(stack.run("slots", "--job", "sleep", "--json").stdout)["items"]
+        assert [slot["state"] for slot in waiting] == ["pending"]
+        assert {role["restarts"] for role in stack.status()["roles"]} == {0}
+    finally:
+        stack.run("down", within_s=150)
+
+
 def test_wrong_settings_are_all_named_before_anything_starts(folder: Path):
     stack = Installed(folder / "data", TENURE_NODE_LEASE_S="soon", TENURE_NO_SUCH_THING="1")
     failed = stack.up()

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from flask import request
 
+from tenure.exporter.hooks import AUTHENTICATED, RECEIVED
 from tenure.kit import clock
 from tenure.payments.receive_webhook import store_webhook, verify_webhook
 from web.body import RawBody, parse, raw
@@ -25,6 +26,7 @@ _LARGEST: Final = 262_144
     summary="Receive a payment provider's webhook",
 )
 def receive(call: Call, provider: str) -> dict[str, Any]:
+    call.services.came_in("payments", RECEIVED)
     with webhook_deadline():
         body = raw(request, limit=_LARGEST)
         webhook = verify_webhook(
@@ -34,6 +36,7 @@ def receive(call: Call, provider: str) -> dict[str, Any]:
             body=body,
             now=clock.unix_seconds(),
         )
+        call.services.came_in("payments", AUTHENTICATED)
         parse(body)
         with call.services.db.transaction() as session:
             new = store_webhook(session, webhook)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from flask import request
 
 from tenure.errors import Invalid
+from tenure.exporter.hooks import AUTHENTICATED, RECEIVED
 from tenure.notices.receive_update import HEADER, store_update, update_of, verify_secret
 from web.body import RawBody, parse, raw
 from web.deadline import webhook_deadline
@@ -26,8 +27,10 @@ _LARGEST: Final = 262_144
     summary="Receive an update of the Telegram bot",
 )
 def receive_update(call: Call) -> dict[str, Any]:
+    call.services.came_in("telegram", RECEIVED)
     # Nobody without the secret makes us read a body.
     verify_secret(call.services.settings, request.headers.get(HEADER))
+    call.services.came_in("telegram", AUTHENTICATED)
     with webhook_deadline():
         body = raw(request, limit=_LARGEST)
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 import redis
 
+from tenure.exporter import hooks
 from tenure.kit import clock
 from tenure.kit.ids import new_id
 from tenure.kit.logging import get_logger
@@ -312,6 +313,7 @@ class Hub:
                 connections=len(self.connections),
                 authenticated=sum(1 for c in self.connections if c.principal is not None),
             )
+            hooks.keep(self.services.live, self.services.hook_times)
         except redis.RedisError as error:
             log.warning("ws.stats_not_written", error_type=type(error).__name__)
         finally:

@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tenure.errors import TenureError
+from tenure.exporter import hooks
 from tenure.iterations import queues, tally
 from tenure.iterations.catalog import catalog
 from tenure.iterations.tally import Total
@@ -129,7 +130,7 @@ class Record(Collector):
         return [family]
 
     def _from_live(self) -> list[Metric]:
-        return [*self._sockets(), *self._breakers()]
+        return [*self._sockets(), *self._breakers(), *hooks.families(self._live)]
 
     def _breakers(self) -> list[Metric]:
         state = GaugeMetricFamily("tenure_breaker_state", "1 for how it stands", labels=["breaker", "state"])
