@@ -88,3 +88,13 @@ def test_every_point_of_the_catalogue_is_passed_somewhere_and_no_other() -> None
         for name in re.findall(r'crash\.point\("([^"]+)"', file.read_text())
     }
     assert passed == set(crash.POINTS)
+
+
+def test_every_point_has_its_row_in_the_decision_and_every_test_named_there_exists() -> None:
+    decision = (ROOT / "docs/decisions/0007-every-crash-point.md").read_text()
+    rows = set(re.findall(r"^\| `([a-z.-]+)` \|", decision, re.MULTILINE))
+    assert rows == set(crash.POINTS)
+    written = "".join(file.read_text() for file in (ROOT / "tests/kill").glob("test_crash_points*.py"))
+    named = set(re.findall(r"::(test_\w+)", decision))
+    assert named
+    assert {name for name in named if f"def {name}(" not in written} == set()
