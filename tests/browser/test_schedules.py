@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -211,4 +214,24 @@ def test_a_narrow_screen_does_not_scroll_sideways(stack: Stack, tab: Tab, path: 
     sign_in(page, stack, path)
     expect(page.get_by_role("table").or_(page.get_by_test_id("schedules"))).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert unexpected(tab) == []
+
+
+def test_what_no_beat_claims_is_shown_as_late_until_one_is_back(stack: Stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack, "/schedules")
+    row = row_of(page, "activation")
+    expect(row).to_contain_text("enabled")
+    beats = [role["pid"] for role in stack.json("status")["roles"] if role["name"].startswith("beat")]
+    assert beats
+    for pid in beats:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        expect(row).to_contain_text("no beat has claimed it", timeout=60_000)
+    finally:
+        for pid in beats:
+            # The supervisor may have replaced one that stood still.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    expect(row).not_to_contain_text("no beat has claimed it", timeout=90_000)
     assert unexpected(tab) == []

@@ -121,7 +121,7 @@ function Next({
       return <span className="muted">–</span>;
     case "paused":
       return (
-        <span className="muted nowrap" title={new Date(due.until).toISOString()}>
+        <span className="muted" title={new Date(due.until).toISOString()}>
           resumes in {span(due.until - now)}
         </span>
       );

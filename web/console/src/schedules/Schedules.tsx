@@ -24,7 +24,7 @@ export function Schedules() {
   const query = useScheduledJobs();
   useLiveSchedules();
   const close = () => setOpen(null);
-  const job = query.data?.find((one) => one.name === open?.job);
+  const job = query.data?.jobs.find((one) => one.name === open?.job);
   return (
     <>
       <Panel
@@ -58,10 +58,10 @@ export function Schedules() {
         }
       >
         <Loaded query={query} rows={8}>
-          {(jobs) => (
+          {({ jobs, readAt }) => (
             <Table
               jobs={jobs.filter((one) => internal || !one.internal)}
-              readAt={query.dataUpdatedAt}
+              readAt={readAt}
               onAct={mayAct ? (act, name) => setOpen({ act, job: name }) : null}
             />
           )}

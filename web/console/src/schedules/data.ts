@@ -4,6 +4,7 @@ import { api } from "@/app/services";
 import type { Page } from "@/http/api";
 import type { Preview, Schedule, ScheduledJob } from "@/http/model";
 import { readIteration, readSkip } from "@/http/read";
+import { serverNow } from "@/http/serverClock";
 import type { LiveEvent } from "@/live/protocol";
 import { useChannel } from "@/live/useLive";
 import { STRIP, withIteration, withSchedule, withSkip } from "./cells";
@@ -16,13 +17,19 @@ const SETTLE_MS = 500;
 export const schedulePath = (job: string, rest = "") =>
   `/api/v1/schedules/${encodeURIComponent(job)}${rest}`;
 
+export interface Read {
+  jobs: readonly ScheduledJob[];
+  /** When the rows were read, by the server's clock; events change the rows without reading them. */
+  readAt: number;
+}
+
 export function useScheduledJobs() {
   return useQuery({
     queryKey: KEY,
-    queryFn: async ({ signal }): Promise<ScheduledJob[]> =>
-      (await api.get<Page<ScheduledJob>>("/api/v1/jobs", { recent: STRIP }, signal)).items,
-    // No event tells that a beat is missing: lateness is seen by looking.
-    refetchInterval: REREAD_MS,
+    queryFn: async ({ signal }): Promise<Read> => {
+      const page = await api.get<Page<ScheduledJob>>("/api/v1/jobs", { recent: STRIP }, signal);
+      return { jobs: page.items, readAt: serverNow() };
+    },
   });
 }
 
@@ -35,12 +42,19 @@ export function useLiveSchedules(): void {
   const client = useQueryClient();
   const timer = useRef<number | null>(null);
   useEffect(() => () => window.clearTimeout(timer.current ?? undefined), []);
+  useEffect(() => {
+    // No event tells that a beat is missing: lateness is seen by looking. (A query's own interval
+    // begins anew with each event that changes its data, and would never end.)
+    const look = () => document.hidden || void client.invalidateQueries({ queryKey: KEY });
+    const id = window.setInterval(look, REREAD_MS);
+    return () => window.clearInterval(id);
+  }, [client]);
   const reread = () => {
     window.clearTimeout(timer.current ?? undefined);
     timer.current = window.setTimeout(() => rereadJobs(client), SETTLE_MS);
   };
   const apply = (change: (jobs: readonly ScheduledJob[]) => ScheduledJob[]) =>
-    client.setQueryData<ScheduledJob[]>(KEY, (jobs) => jobs && change(jobs));
+    client.setQueryData<Read>(KEY, (read) => read && { ...read, jobs: change(read.jobs) });
   const ran = (event: LiveEvent) => {
     if (event.type.endsWith("bulk_changed")) return reread();
     if (event.type === "slot.skipped") {
