@@ -166,8 +166,8 @@ export interface ClientSchedule {
   key?: string;
   until?: string | null;
   reason?: string;
-  every_s?: number;
-  cron?: string;
+  every_s?: number | null;
+  cron?: string | null;
   timezone?: string;
   enabled?: boolean;
   rid?: string | number;
