@@ -28,41 +28,17 @@ from pydantic import (
 
 from tenure.errors import BadSettings, FieldError
 from tenure.kit import crash
+from tenure.kit.environment_values import boolean, comma_list, json_value
 from tenure.kit.secret_key import read_or_make_key
+from tenure.kit.url_secrets import secrets_in
 
 STACK_FILE: Final = "stack.json"
 _PREFIX: Final = "TENURE_"
-_TRUE, _FALSE = {"1", "true"}, {"0", "false"}
 _SHORTEST_KEY: Final = 32
 
 
-def _boolean(value: object) -> object:
-    if isinstance(value, str):
-        if value.lower() in _TRUE:
-            return True
-        if value.lower() in _FALSE:
-            return False
-        raise ValueError("write 1, 0, true or false")
-    return value
-
-
-def _json(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
-    return value
-
-
-def _comma_list(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
-    return value
-
-
-Bool = Annotated[bool, BeforeValidator(_boolean)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+Bool = Annotated[bool, BeforeValidator(boolean)]
+Names = Annotated[tuple[str, ...], BeforeValidator(comma_list)]
 
 
 class _Part(BaseModel):
@@ -171,11 +147,11 @@ class Settings(BaseModel):
     """smtp://user:password@host:port or smtps://; unset means no mail."""
     mail_from: str = "Tenure <tenure@localhost>"
     """The sender of mails."""
-    chains: Annotated[tuple[Chain, ...], BeforeValidator(_json)] = ()
+    chains: Annotated[tuple[Chain, ...], BeforeValidator(json_value)] = ()
     """Chains to watch, a JSON list."""
-    rates: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(_json)] = {}
+    rates: Annotated[dict[str, dict[str, Decimal]], BeforeValidator(json_value)] = {}
     """Price of one unit of an asset by currency, JSON."""
-    payment_providers: Annotated[tuple[PaymentProvider, ...], BeforeValidator(_json)] = ()
+    payment_providers: Annotated[tuple[PaymentProvider, ...], BeforeValidator(json_value)] = ()
     """Invoice providers that tell by webhook, a JSON list."""
     allow_private_urls: Bool | None = None
     """Whether webhook endpoints may be private; default only in development."""
@@ -189,9 +165,9 @@ class Settings(BaseModel):
     """Where errors are reported."""
     crash_at: str | None = None
     """Crash points for tests, `point[@job][*times][=action]`, comma separated; refused in production."""
-    jobs: Annotated[dict[str, JobOverride], BeforeValidator(_json)] = {}
+    jobs: Annotated[dict[str, JobOverride], BeforeValidator(json_value)] = {}
     """Changes of jobs, JSON: `{"expiry": {"every_s": 30}}`."""
-    limits: Annotated[Limits, BeforeValidator(_json)] = Limits()
+    limits: Annotated[Limits, BeforeValidator(json_value)] = Limits()
     """Limits at the gate, JSON; 0 turns one off."""
 
     @field_validator("database_url")
@@ -312,9 +288,12 @@ class Settings(BaseModel):
         return read_or_make_key(self.data_dir / "secret.key")
 
     def secrets(self) -> list[str]:
-        """Every secret value set here, for masking in logs."""
+        """Every secret value set here, those inside of URLs too, for masking in logs."""
         found = [value.get_secret_value() for value in dict(self).values() if isinstance(value, SecretStr)]
-        return found + [provider.secret.get_secret_value() for provider in self.payment_providers]
+        found += [provider.secret.get_secret_value() for provider in self.payment_providers]
+        urls = [*found, self.provisioner_url, *(provider.api_url for provider in self.payment_providers)]
+        urls += [url for chain in self.chains for url in chain.rpc_urls]
+        return found + [secret for url in urls if url and "://" in url for secret in secrets_in(url)]
 
 
 def _required(value: SecretStr | None, name: str, data_dir: Path) -> str:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from tenure.cli.options import data_dir_option, json_option, load_settings, print_json
 from tenure.iterations.catalog import catalog
+from tenure.kit.url_secrets import without_secrets
 
 
 @click.group()
@@ -52,5 +53,7 @@ def _shown(value: Any) -> Any:
             return [_shown(part) for part in value]
         case bool() | int() | float() | None:
             return value
+        case str() if "://" in value:
+            return without_secrets(value)
         case _:
             return str(value)

@@ -29,6 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tenure.errors import Transient
 from tenure.kit import clock
+from tenure.kit.logging import masked
 from tenure.kit.retry import retry_after_s
 from tenure.kit.sockets import AddressRefused, Bounds, Call, Unsent, bounded, connect, tls_context
 
@@ -63,7 +64,8 @@ class ErrorAnswer(Transient):
         """`excerpt` is the start of the body: the other side's words, to be shown as such."""
         self.answered_status = status
         self.body = body
-        self.excerpt = body[: _EXCERPT * 4].decode("utf-8", "replace")[:_EXCERPT]
+        # It is kept and shown, and a careless server quotes the request: with the token in its path.
+        self.excerpt = masked(body[: _EXCERPT * 4].decode("utf-8", "replace"))[:_EXCERPT]
         self.retry_after_s = retry_after
         super().__init__(message, answered_status=status)
 

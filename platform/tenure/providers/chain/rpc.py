@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tenure.kit.http import Answer, Bounds, ErrorAnswer, HttpDoor, Unanswered, Unsent
+from tenure.kit.logging import masked
 from tenure.payments.ports import ChainUnavailable, WrongChain
 
 Call = tuple[str, list[Any]]
@@ -206,7 +207,7 @@ def _problem(told: Any) -> Exception:
 
 
 def _words(told: Any) -> str:
-    return str(told.get("message", "") if isinstance(told, dict) else told).lower()
+    return masked(str(told.get("message", "") if isinstance(told, dict) else told)).lower()
 
 
 def _is_about_rate(told: Any) -> bool:

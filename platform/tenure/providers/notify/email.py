@@ -23,6 +23,7 @@ from tenure.errors import BadSettings, FieldError
 from tenure.kit import clock
 from tenure.kit.breaker import Held, Told
 from tenure.kit.guarded_door import Guard
+from tenure.kit.logging import masked
 from tenure.kit.sockets import Bounds, Unsent, bounded, connect, current_call, tls_context
 from tenure.notices.ports import Message, NotTried, Outcome, Refused, Sent, Unknown
 from tenure.notices.ports import Unsent as NotSent
@@ -246,7 +247,7 @@ class _Told(Exception):
     def __init__(self, code: int, text: bytes) -> None:
         """The answer's code and words."""
         self.code = code
-        self.text = text.decode("utf-8", "replace")[:200]
+        self.text = masked(text.decode("utf-8", "replace"))[:200]
         super().__init__(code)
 
 

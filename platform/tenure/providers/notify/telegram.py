@@ -10,7 +10,7 @@ import redis
 
 from tenure.kit.breaker import Held
 from tenure.kit.http import Bounds, ErrorAnswer, HttpDoor, Unanswered, Unsent
-from tenure.kit.logging import get_logger
+from tenure.kit.logging import get_logger, masked
 from tenure.kit.pace import Pace, Rate
 from tenure.notices.ports import Message, NotTried, Outcome, Refused, Sent, Unknown
 from tenure.notices.ports import Unsent as NotSent
@@ -85,7 +85,7 @@ class TelegramSender:
 
 def _judged(error: ErrorAnswer) -> Outcome:
     status, told = error.answered_status, _object(error.body)
-    description = str(told.get("description", ""))
+    description = masked(str(told.get("description", "")))
     if status in _REFUSING:
         return Refused(description or f"status {status}", _REFUSING[status])
     parameters = told.get("parameters")
