@@ -92,7 +92,7 @@ def chaos() -> str:
     for storm in STORMS.values():
         rows = [
             f"| `{choice.fault}` | {', '.join(f'`{target}`' for target in choice.targets)} |"
-            for choice in storm.mix
+            for choice in (*storm.first, *storm.mix)
         ]
         parts.append(
             f"## `{storm.name}`\n\n{storm.title[0].upper()}{storm.title[1:]}. "

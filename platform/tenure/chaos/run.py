@@ -91,7 +91,7 @@ def _run(storm: Storm, options: Options, note: Callable[[str], None]) -> dict[st
 
 def _strike(storm: Storm, steps: Sequence[Step], field: Field) -> None:
     with field.healing:
-        for step in steps:
+        for step in (*storm.first, *steps):
             field.wait(step.after_s)
             storm.strikes[step.fault](field, step)
 

@@ -29,11 +29,12 @@ from tenure.chaos.workload.load import Measure
 Strike = Callable[[Field, Step], None]
 _APPS: Final = ("worker", "worker-payments", "beat", "relay", "web", "exporter")
 _WORKERS: Final = ("worker", "worker-payments")
+_ONE_MORE_BEAT: Final = Step(1.0, "second_beat", ("beat",), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """One named run: so many strikes of its mix by default, with such pauses between them."""
+    """One named run: the `first` steps, then so many of its mix by default with such pauses between them."""
 
     name: str
     title: str
@@ -41,6 +42,7 @@ class Storm:
     times: int
     gap_s: tuple[float, float]
     strikes: Mapping[str, Strike]
+    first: tuple[Step, ...] = ()
     ground: Ground = plain
     measure: Measure = field(default_factory=Measure)
 
@@ -156,23 +158,23 @@ _CLOCK: Final = Storm(
         Choice("clock", ("3h", "12h", "26h"), weight=3),
         Choice("clock", ("3d", "8d"), weight=1),
         Choice("clock", ("reset",), weight=1),
-        Choice("second_beat", ("beat",), weight=1),
     ),
     times=8,
     gap_s=(1.0, 4.0),
+    first=(_ONE_MORE_BEAT,),
     strikes=MappingProxyType({"clock": time.strike, "second_beat": beats.strike}),
 )
 _TWO_BEATS: Final = Storm(
     "two-beats",
     "three beats at once, of which one is killed, one frozen, and the broker goes away",
     (
-        Choice("second_beat", ("beat",), weight=1),
         Choice("kill", ("beat",), weight=2),
         Choice("freeze", ("beat",), weight=1, for_s=(6.0, 8.0)),
         Choice("kill", ("valkey",), weight=1),
     ),
-    times=7,
+    times=6,
     gap_s=(1.0, 3.0),
+    first=(_ONE_MORE_BEAT, _ONE_MORE_BEAT),
     strikes=MappingProxyType({"second_beat": beats.strike, "kill": kill.strike, "freeze": freeze.strike}),
 )
 _SHUTDOWN: Final = Storm(
