@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from tenure.chaos.scenarios.story import Story
@@ -15,7 +15,7 @@ _HEADER: Final = "external_id,email,telegram_chat_id,plan_code,status,period_sta
 
 
 def _rows(story: Story) -> list[str]:
-    now = datetime.fromisoformat(story.stack.command("clock", "show", "--json").json()["now"])
+    now = story.now()
     rows = []
     for number in range(_ACTIVE + _EXPIRED):
         status, ends = ("active", 20) if number < _ACTIVE else ("expired", -5)

@@ -30,7 +30,6 @@ BY_PROVIDER: Final = MappingProxyType({"method": "provider", "provider": PROVIDE
 BY_HAND: Final = MappingProxyType({"method": "manual"})
 _WITHIN_S: Final = 150.0
 _STEP_S: Final = 0.1
-_RUN_S: Final = "180"
 
 
 @dataclass(slots=True)
@@ -45,6 +44,7 @@ class Story:
     subscription_id: str = ""
     invoice_id: str = ""
     remembered: dict[str, Any] = field(default_factory=dict)
+    _ahead_s: float | None = None
 
     # --- verbs: what the operator and the customer do
 
@@ -110,20 +110,44 @@ class Story:
         self.tell(new_id("ref"), PRICE)
 
     def run(self, job: str) -> str:
-        """Run the job now and wait for it; its outcome."""
-        done = self.stack.command("run", job, "--wait", _RUN_S, "--json")
-        return str(done.json().get("outcome", "skipped"))
+        """Run the job now and wait for it; its outcome. A run that is under way already is waited out."""
+        deadline, pause = clock.monotonic() + _WITHIN_S, threading.Event()
+        while True:
+            slot_id = self.api("POST", f"/jobs/{job}/runs", {})["slot_id"]
+            while (became := self._became(slot_id)) is None:
+                if clock.monotonic() > deadline:
+                    return "not within the time"
+                pause.wait(_STEP_S)
+            if became != "skipped: overlap":
+                return became
+
+    def _became(self, slot_id: str) -> str | None:
+        """How the slot's iteration ended, or why it was skipped; None while that is open."""
+        slot = self.api("GET", f"/slots/{slot_id}")
+        if slot["state"] == "skipped":
+            return f"skipped: {slot['reason']}"
+        iterations = self.api("GET", f"/iterations?slot={slot_id}")["items"]
+        return next((str(one["outcome"]) for one in iterations if one["outcome"] is not None), None)
 
     def advance(self, by: timedelta) -> None:
         """Move domain time. Raises Permanent when the sandbox refuses."""
-        done = self.stack.command("clock", "advance", f"{int(by.total_seconds())}s", "--json")
-        if done.code != 0:
-            raise Permanent(f"clock advance: exit code {done.code}: {done.stderr.strip()}")
+        self._clock("advance", f"{int(by.total_seconds())}s")
 
     def advance_to(self, moment: str, *, hours: float = 0) -> None:
         """Domain time is so many hours after the moment (before it, if negative) and a second more."""
-        now = datetime.fromisoformat(self.stack.command("clock", "show", "--json").json()["now"])
-        self.advance(datetime.fromisoformat(moment) + timedelta(hours=hours, seconds=1) - now)
+        self.advance(datetime.fromisoformat(moment) + timedelta(hours=hours, seconds=1) - self.now())
+
+    def now(self) -> datetime:
+        """Domain time: the machine's and what the sandbox adds. Asked once, then known from each advance."""
+        if self._ahead_s is None:
+            self._clock("show")
+        return clock.utc_now() + timedelta(seconds=self._ahead_s or 0.0)
+
+    def _clock(self, *words: str) -> None:
+        done = self.stack.command("clock", *words, "--json")
+        if done.code != 0:
+            raise Permanent(f"clock {words[0]}: exit code {done.code}: {done.stderr.strip()}")
+        self._ahead_s = float(done.json()["offset_s"])
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """One call to the API. Raises ErrorAnswer when it is refused."""
