@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ def web(
 ) -> Iterator[web_support.Web]:
     """A web process of this module's own, with a database of its own; limits are off."""
     folder: Path = tmp_path_factory.mktemp("web")
+    for number in (5, 6):  # what another module published there was of another database
+        with closing(valkey_server.connect(number)) as client:
+            client.flushdb()
     with (
         services.fresh_database(postgres, template=template_database) as database_url,
         web_support.running(

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tenure.events.append import BROAD_CHANNELS
 from tenure.events.publish import PREFIX
 from tenure.events.queries import channel_history, channel_top
+from tenure.kit.ids import new_id
 from web.live.channels import OBJECT_EPOCH
 from web.services import Services
 
@@ -26,9 +27,17 @@ class Past:
 
 
 def top_of(made: Services, channel: str) -> tuple[int, str]:
-    """The newest offset and the epoch. Raises redis errors or Unavailable."""
+    """The newest offset and the epoch. Raises redis errors or Unavailable.
+
+    A channel that has carried nothing gets its epoch here, so that a place before its first event is a
+    place that can be come back to.
+    """
     if channel in BROAD_CHANNELS:
-        off, epoch = made.live.hmget(f"{PREFIX}:meta:{channel}", ["off", "epoch"])
+        meta = f"{PREFIX}:meta:{channel}"
+        off, epoch = made.live.hmget(meta, ["off", "epoch"])
+        if epoch is None:
+            made.live.hsetnx(meta, "epoch", new_id("ep")[3:])
+            off, epoch = made.live.hmget(meta, ["off", "epoch"])
         return int(off or 0), str(epoch or "")
     with made.db.transaction() as session:
         return channel_top(session, channel), OBJECT_EPOCH

@@ -26,9 +26,7 @@ from tenure.client.wire import ABNORMAL, Closed, Place, Silent, Wire
 from tenure.errors import TenureError
 from tenure.kit import clock
 from tenure.kit.ids import new_id
-from tenure.kit.logging import get_logger
 
-_log = get_logger("tenure.client")
 _WAITING: Final = 10_000
 # The server pings a quiet connection after 25 s; longer silence than this is no silence but a dead line.
 _SILENCE_S: Final = 40.0
@@ -201,7 +199,6 @@ class Live:
         except Closed as closed:
             if self._stop.is_set():
                 return 0.0
-            _log.info("client.live_closed", code=closed.code, reason=closed.reason)
             pause, places_lost = self._returning.after(closed, lasted_s=clock.monotonic() - began)
             for gap in self._channels.forget() if places_lost else ():
                 self._show(gap)

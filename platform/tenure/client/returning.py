@@ -17,6 +17,7 @@ _HEALTHY_S: Final = 30.0
 _AT_LEAST_WHEN_THROTTLED_S: Final = 30.0
 _GOING_AWAY: Final = 1001
 _AUTH: Final = 4001
+_TOO_LATE: Final = "auth_timeout"  # says nothing about the credential
 _STATE_LOST: Final = 4010
 _THROTTLED: Final = 4029
 # Our frames are wrong, or we are not welcome: coming back would meet the same end.
@@ -63,7 +64,7 @@ class Returning:
         told, self._told_s = self._told_s, None
         if closed.code == _GOING_AWAY and told is not None:
             return told, False
-        if closed.code == _AUTH:
+        if closed.code == _AUTH and closed.reason != _TOO_LATE:
             self._sign_in_again(closed)
         self._failures += 1
         pause = max(full_jitter_s(self._failures, backoff=_BACKOFF), closed.retry_after_s or 0.0)
