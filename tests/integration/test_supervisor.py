@@ -293,6 +293,36 @@ def test_every_line_of_a_log_is_one_object_and_a_traceback_is_one_of_them():
     assert wrapped[4]["traceback"].count("\n") == 2
 
 
+def test_a_dump_of_stacks_is_one_object_a_thread():
+    dump = [
+        "Timeout (0:03:00)!",
+        "Thread 0x00007f0e048f5120 (most recent call first):",
+        '  File "/x/a.py", line 1 in waits',
+        '  File "/x/b.py", line 2 in run',
+        "Current thread 0x00007f0e04000000 (most recent call first):",
+        '  File "/x/c.py", line 3 in main',
+        '{"event": "ours"}',
+        "plain",
+    ]
+    found = list(_objects(iter(dump)))
+    assert found[3] == '{"event": "ours"}'
+    wrapped = [item for item in found if isinstance(item, dict)]
+    assert [item["event"] for item in wrapped] == ["Timeout (0:03:00)!", "stack", "stack", "plain"]
+    assert wrapped[0]["level"] == "critical"
+    assert wrapped[1]["traceback"].splitlines() == dump[1:4]
+    assert wrapped[2]["traceback"].splitlines() == dump[4:6]
+    assert list(_objects(iter(dump[1:2]))) == [
+        {"level": "error", "event": "stack", "traceback": dump[1]}
+    ]  # the last word
+
+
+def test_what_waits_for_a_service_is_tried_again_soon():
+    backoff = Backoff(random=random.Random(1))
+    pauses = [backoff.after_run_of(0, longest_s=5) for _ in range(12)]
+    assert max(pauses) <= 5
+    assert backoff.after_run_of(0) > 5
+
+
 def test_a_log_is_bounded(tmp_path: Path):
     log = LogFile(tmp_path, "chatty", max_bytes=1000)
     for number in range(200):

@@ -205,10 +205,18 @@ def test_a_worker_whose_event_loop_is_blocked_ends_with_70(env: dict[str, str], 
         assert "in block_the_loop" in running.log.read_text()
 
 
-def test_a_web_process_whose_loop_is_blocked_is_replaced(env: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("limit_s", "gunicorns_s"),
+    [(LIMIT_S, 60), (600, LIMIT_S + 10)],
+    ids=["by the setting", "before gunicorn would"],
+)
+def test_a_web_process_whose_loop_is_blocked_is_replaced(
+    limit_s: int, gunicorns_s: int, env: dict[str, str], tmp_path: Path
+) -> None:
     port = web_support.free_port()
     gunicorn = ["gunicorn", "-c", "web/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
-    blocked = [*gunicorn, "tests.support.blocked_web:create_app()"]
+    blocked = [*gunicorn, "--timeout", str(gunicorns_s), "tests.support.blocked_web:create_app()"]
+    env = {**env, "TENURE_WATCHDOG_S": str(limit_s)}
 
     def answers(path: str, timeout: float = 10) -> bool:
         try:
@@ -221,7 +229,8 @@ def test_a_web_process_whose_loop_is_blocked_is_replaced(env: dict[str, str], tm
         until(lambda: answers("/livez"), 60, what="web answers")
         (grace,) = until(lambda: running.lines("WATCHDOG_GRACE_END"), 60, what="it is watched")
         assert not answers("/livez/block", timeout=1)
-        assert failed_after(running)["sign"] == "loop"
+        line = failed_after(running)
+        assert (line["sign"], line["pid"]) == ("loop", grace["pid"])
         assert "in block_the_loop" in running.log.read_text()
         until(lambda: answers("/livez"), 60, what="another process serves")
         until(lambda: len(running.lines("WATCHDOG_GRACE_END")) == 2, 60)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from web.services import Services, of
 
 log = get_logger("web.live")
 _TURN_S: Final = 1.0
+_BEFORE_GUNICORN_S: Final = 10.0
 _BOOT_ERROR: Final = 3  # gunicorn ends with it instead of starting workers again and again
 
 
@@ -35,7 +37,8 @@ def start(worker: Any) -> None:
         _insist(made.settings.require_database_url())
     hub.setup()
     gevent.spawn(Reader(hub).run)
-    watchdog, timer = watch(made)
+    patience_s = worker.cfg.timeout or math.inf  # 0: gunicorn waits forever
+    watchdog, timer = watch(made, limit_s=max(_TURN_S * 3, patience_s - _BEFORE_GUNICORN_S))
 
     def terminate(_number: int, _frame: Any) -> None:
         if not made.draining:
@@ -57,14 +60,15 @@ def _insist(database_url: str) -> None:
         raise SystemExit(_BOOT_ERROR) from None
 
 
-def watch(made: Services) -> tuple[Watchdog, Any]:
+def watch(made: Services, *, limit_s: float) -> tuple[Watchdog, Any]:
     """Watch the turns of this process's loop from a real thread; the watchdog and the timer that stamps.
 
-    gunicorn starts another worker when this one has ended itself.
+    gunicorn starts another worker when this one has ended itself. Its own limit would end this process
+    without a word of where it hung, so ours (`limit_s` at most) comes before it.
     """
     watchdog = Watchdog(
         role="web",
-        limit_s=made.settings.watchdog_s,
+        limit_s=min(made.settings.watchdog_s, limit_s),
         grace_s=made.settings.watchdog_grace_s,
         threads=Threads(
             start=lambda target: monkey.get_original("_thread", "start_new_thread")(target, ()),

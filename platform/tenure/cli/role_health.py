@@ -10,6 +10,7 @@ from tenure import settings as settings_module
 from tenure.embedded.probes import host_has_node, http_answers
 from tenure.errors import NotFound
 
+_PATIENCE_S: Final = 8.0  # `/readyz` itself may wait for parts that are away
 _NODES: Final = ("worker", "worker-payments", "beat", "relay")
 _SERVERS: Final = {
     "web": (8080, "/readyz"),
@@ -28,7 +29,7 @@ def ask(role: str, *, data_dir: Path, port: int | None) -> dict[str, Any]:
         well = host_has_node(url, role, socket.gethostname())
     elif role in _SERVERS:
         usual, path = _SERVERS[role]
-        well = http_answers(port or usual, path)(0)
+        well = http_answers(port or usual, path, patience_s=_PATIENCE_S)(0)
     else:
         raise NotFound(f"there is no role {role!r}; there are: {', '.join((*_NODES, *_SERVERS))}")
     state = "ready" if well else "not_ready"

@@ -253,7 +253,7 @@ def _applications(
     web = app(
         "web",
         gunicorn,
-        probes.http_answers(port, "/readyz", host=host.strip("[]")),
+        probes.http_answers(port, "/readyz", host=host.strip("[]"), patience_s=_LIVE_S),
         alive=probes.http_answers(port, "/livez", host=host.strip("[]"), patience_s=_LIVE_S),
         order=StopOrder.WEB,
         inherited_sockets=(listener.fileno(),),
