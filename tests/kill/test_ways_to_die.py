@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.kill.conftest import told
+from tests.support import builders as build
+from tests.support import services
 from tests.support.waiting import until
-from tests.support.worker import Ledger, Process
+from tests.support.worker import Ledger, Process, worker
 
 pytestmark = pytest.mark.kill
 
@@ -106,16 +111,57 @@ def test_a_second_run_of_the_same_scope_is_skipped_as_overlap(
     assert shared_ledger.ended(first)["outcome"] == "ok"
 
 
-def test_the_third_kill_in_a_row_puts_the_scope_into_quarantine(
-    shared_worker: Process, shared_ledger: Ledger
+def skipped(ledger: Ledger, slot: str) -> str:
+    """Why the slot did not start."""
+    found = until(
+        lambda: (row := ledger.slot(slot))["state"] == "skipped" and row, within_s=30, what="it is skipped"
+    )
+    assert found["iteration_ids"] == []
+    reason: str = found["reason"]
+    return reason
+
+
+def open_alerts(ledger: Ledger) -> list[str]:
+    """The subjects in quarantine that an alert tells of, after the job that looks."""
+    assert ledger.ended(ledger.run("alerting"), within=60)["outcome"] == "ok"
+    rows = build.rows(
+        ledger.db, "SELECT subject FROM alert WHERE rule = 'job_quarantined' AND resolved_at IS NULL"
+    )
+    return [row.subject for row in rows]
+
+
+def test_the_third_kill_in_a_row_puts_the_scope_into_quarantine_until_somebody_resumes_the_job(
+    shared_worker: Process, shared_ledger: Ledger, shared_env: dict[str, str]
 ) -> None:
     for _ in range(3):
         assert shared_ledger.ended(shared_ledger.run("sleep", "kill:again"))["outcome"] == "killed"
-    fourth = shared_ledger.run("sleep", "kill:again")
-    skipped = until(
-        lambda: (slot := shared_ledger.slot(fourth))["state"] == "skipped" and slot,
-        within_s=10,
-        what="skipped",
-    )
-    assert skipped["reason"] == "quarantined"
+    assert skipped(shared_ledger, shared_ledger.run("sleep", "kill:again")) == "quarantined"
+    # Others flow, and somebody is told.
     assert shared_ledger.ended(shared_ledger.run("sleep", "ok:0"))["outcome"] == "ok"
+    assert open_alerts(shared_ledger) == ["sleep:kill:again"]
+    lifted = subprocess.run(
+        [sys.executable, "-m", "tenure", "schedule", "resume", "sleep"],
+        env=dict(services.environment(**shared_env)), cwd=services.ROOT,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert lifted.returncode == 0, lifted.stderr
+    assert shared_ledger.ended(shared_ledger.run("sleep", "kill:again"))["outcome"] == "killed"
+    # Lifted it was, but the fourth kill in a row is one too many again.
+    assert skipped(shared_ledger, shared_ledger.run("sleep", "kill:again")) == "quarantined"
+
+
+def test_an_attempt_that_was_killed_is_followed_by_the_next_while_the_job_has_more(
+    env: dict[str, str], ledger: Ledger, tmp_path: Path
+) -> None:
+    with worker({**env, "TENURE_JOBS": '{"sleep": {"max_attempts": 2}}'}, tmp_path):
+        slot = ledger.run("sleep", "kill")
+        until(
+            lambda: len([i for i in ledger.iterations(slot) if i["ended_at"]]) == 2, 60, what="two attempts"
+        )
+        assert ledger.ended(ledger.run("sleep", "ok:0"))["outcome"] == "ok"
+        ends = ledger.iterations(slot)
+    assert [(end["attempt"], end["outcome"], end["ended_by"]) for end in ends] == [
+        (2, "killed", "parent"),
+        (1, "killed", "parent"),
+    ]
+    assert ledger.slot(slot)["state"] == "started"

@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 
 from tenure.embedded import ports, process
+from tenure.embedded import postgres as embedded_postgres
 from tenure.embedded.valkey import Valkey
+from tests.support import services
 from tests.support.waiting import until
 
 
@@ -88,3 +90,71 @@ def breakable_valkey(folder: Path) -> Iterator[BreakableValkey]:
         yield server
     finally:
         server.stop()
+
+
+class BreakablePostgres:
+    """A migrated database in a cluster of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = embedded_postgres.new_throw_away(folder)
+        self._log = folder / "postgres.log"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return self._server.url()
+
+    def start(self) -> None:
+        """It runs and answers."""
+        self._server.prepare()
+        with self._log.open("ab") as output:
+            self._child = process.start(
+                self._server.command(),
+                env=embedded_postgres.environment(),
+                cwd=Path("/"),
+                output=output,
+                account=process.service_account(),
+                death_signal=signal.SIGQUIT,
+            )
+        until(self._server.ready, 60, what="PostgreSQL answers")
+
+    def freeze(self) -> None:
+        """Nobody in it does anything: connections stand, and get no answer."""
+        self._tell_all(signal.SIGSTOP)
+        until(
+            lambda: all(each.status() == psutil.STATUS_STOPPED for each in self._family()),
+            what="all of it is frozen",
+        )
+
+    def thaw(self) -> None:
+        """All of it goes on where it was."""
+        self._tell_all(signal.SIGCONT)
+
+    def stop(self, signum: signal.Signals = signal.SIGINT) -> None:
+        """It is gone; `start()` brings it back with what was committed."""
+        if self._child is not None and self._child.poll() is None:
+            self.thaw()
+            process.stop(self._child, signum=signum, within_s=20)
+
+    def _family(self) -> list[psutil.Process]:
+        assert self._child is not None
+        postmaster = psutil.Process(self._child.pid)
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def _tell_all(self, signum: signal.Signals) -> None:
+        for each in self._family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.send_signal(signum)
+
+
+@contextlib.contextmanager
+def breakable_postgres() -> Iterator[BreakablePostgres]:
+    """A running one, migrated."""
+    with services.session_folder() as folder:
+        server = BreakablePostgres(folder)
+        server.start()
+        try:
+            services.migrate(server.url)
+            yield server
+        finally:
+            server.stop()
