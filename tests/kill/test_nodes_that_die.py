@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -66,6 +65,10 @@ def test_a_frozen_child_that_thaws_after_its_end_writes_nothing(
     assert (lost["outcome"], lost["ended_by"]) == ("lost", "reaper")
     for pid in (running.pid, *children):
         os.kill(pid, signal.SIGCONT)
-    time.sleep(2.5)  # the thawed child ends its body and tries to write
+    until(
+        lambda: any(slot in line["event"] and "succeeded" in line["event"] for line in running.lines()),
+        within_s=30,
+        what="the thawed child has ended its body and tried to write",
+    )
     assert ledger.iterations(slot) == [lost]
     assert told(ledger, lost["id"]) == ["iteration.started", "iteration.ended"]
