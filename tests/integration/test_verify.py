@@ -128,6 +128,7 @@ def _live_a_life(
     db = crew.db
     build.plan(db)
     _customers[:] = [build.customer(db) for _ in range(10)]
+    deps.keys.ring()  # read before the transaction, as a request does
     with db.transaction() as session:
         create_endpoint(
             session,
