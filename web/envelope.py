@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import RequestHeaderFieldsTooLarge
 
 from tenure.kit import clock
 from tenure.kit.ids import new_id
@@ -25,6 +26,8 @@ PAGE_CSP: Final = (
 DATA_CSP: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _EXPOSED: Final = "Idempotent-Replay, Retry-After, X-Request-Id"
 _ALLOWED: Final = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
+# Gunicorn bounds each header (8 KiB) and their number; this bounds all of them.
+_LARGEST_HEADERS: Final = 65_536
 _QUIET: Final = ("/livez", "/readyz", "/metrics", "/ws")
 
 
@@ -37,6 +40,8 @@ def install(app: Flask, made: Services) -> None:
         g.began = clock.monotonic()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        if sum(len(name) + len(value) for name, value in request.headers) > _LARGEST_HEADERS:
+            raise RequestHeaderFieldsTooLarge("all headers together may have 64 KiB")
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return Response(status=204)
         return None

@@ -22,7 +22,7 @@ log = get_logger(__name__)
 _CODES: Final = {
     400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
     406: "not_acceptable", 413: "too_large", 415: "unsupported_media_type", 422: "invalid", 429: "throttled",
-    500: "internal", 502: "upstream", 503: "unavailable",
+    431: "headers_too_large", 500: "internal", 502: "upstream", 503: "unavailable",
 }  # fmt: skip
 _RETRY_S: Final = 2
 

@@ -282,9 +282,53 @@ PRIVATE_URLS = [
     "https://[2001:db8::1]/",
     "https://user:password@93.184.216.34/",
     "http://93.184.216.34/",
+    "https://017700000001/",
+    "https://0177.1/",
+    "https://0x7f.1/",
+    "https://127.0.0.1:443/",
+    "https://127.0.0.1./",
+    "https://127.255.255.254/",
+    "https://10.0.258/",
+    "https://192.168.257/",
+    "https://0300.0250.0001.0001/",
+    "https://0xc0.0xa8.1.1/",
+    "https://3232235777/",
+    "https://0xa9fea9fe/",
+    "https://0251.0376.0251.0376/",
+    "https://169.254.169.254:80/",
+    "https://192.0.0.1/",
+    "https://198.51.100.1/",
+    "https://203.0.113.1/",
+    "https://240.0.0.1/",
+    "https://[::127.0.0.1]/",
+    "https://[::a9fe:a9fe]/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://[0:0:0:0:0:ffff:c0a8:101]/",
+    "https://[::ffff:0:127.0.0.1]/",
+    "https://[fe80::1%25lo]/",
+    "https://[fec0::1]/",
+    "https://[ff01::1]/",
+    "https://[100::1]/",
+    "https://[2001:0:7f00:1::]/",
+    "https://[64:ff9b:1::7f00:1]/",
+    "https://[3fff::1]/",
+    "https://[5f00::1]/",
+    "https://[4000::1]/",
+    "https://metadata@169.254.169.254/",
+    "https://93.184.216.34@127.0.0.1/",
+    "https://127.0.0.1\\@93.184.216.34/",
+    "https://localhost%00.example.com/",
+    "https://ip6-localhost/",
     "https://①②⑦.⓪.⓪.①/",
     "https://127。0。0。1/",
 ]
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::808:808"]
+)
+def test_public_addresses_are_public(address):
+    assert sockets.is_public(address)
 
 
 @pytest.mark.parametrize("url", PRIVATE_URLS)

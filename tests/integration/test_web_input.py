@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
 
-from tests.support.web import Answer, Web
+from tests.support import services
+from tests.support.web import Answer, Web, running
 
 
 def keys(web: Web) -> int:
@@ -212,6 +214,114 @@ def test_security_headers_are_on_every_answer(web: Web):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["Server"] != "Werkzeug"
+
+
+SECURE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def assert_secure(answer: Answer, what: object) -> None:
+    """The headers of every answer, whatever kind it is."""
+    for name, value in SECURE.items():
+        assert answer.headers[name] == value, (what, name)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy, what
+    assert "base-uri 'none'" in policy, what
+    assert "'unsafe" not in policy, what
+    assert answer.headers["X-Frame-Options"] == "DENY", what
+    assert "geolocation=()" in answer.headers["Permissions-Policy"], what
+    assert answer.headers["Cache-Control"] in {"no-store", "no-cache"}, what
+    assert answer.headers["X-Request-Id"], what
+    assert answer.headers["Access-Control-Allow-Origin"] is None, what
+
+
+def test_every_route_and_every_kind_of_answer_has_the_security_headers(web: Web):
+    for method, path, _ in routes(web):
+        address = path.replace("{", "").replace("}", "")
+        for role in (None, "admin"):
+            answer = web.call(method, address, role=role, json={"nobody expects this": 1})
+            assert answer.status < 500, (method, path, answer.body)
+            assert_secure(answer, (method, path, role, answer.status))
+    kinds = {
+        401: web.call("GET", "/me", role=None),
+        404: web.call("GET", "/nothing"),
+        405: web.call("PUT", "/plans", json={}),
+        413: raw(web, b'{"name": "' + b"a" * 1_000_001 + b'"}'),
+        415: raw(web, b"{}", "text/plain"),
+        422: raw(web, b"{}"),
+        431: web.call("GET", "/me", headers={f"X-Padding-{n}": "x" * 8000 for n in range(9)}),
+    }
+    for status, answer in kinds.items():
+        assert answer.status == status
+        assert_secure(answer, status)
+    for path in ("/", "/some/page", "/livez", "/readyz", "/metrics", "/pay/nothing", "/ws", "/assets/x.js"):
+        assert_secure(web.call("GET", path, role=None), path)
+
+
+@pytest.fixture
+def own_web(postgres, template_database, valkey_server, tmp_path) -> Iterator[Web]:
+    """A web process behind a proxy on this machine."""
+    with (
+        services.fresh_database(postgres, template=template_database) as url,
+        running(
+            tmp_path,
+            database_url=url,
+            broker_url=valkey_server.url(7),
+            live_url=valkey_server.url(8),
+            TENURE_TRUSTED_PROXIES="127.0.0.1",
+        ) as made,
+    ):
+        yield made
+
+
+def test_over_https_browsers_are_told_to_stay_there(own_web: Web):
+    through = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+    answer = own_web.call("GET", "/livez", role=None, headers=through)
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
+    assert own_web.call("GET", "/livez", role=None).headers["Strict-Transport-Security"] is None
+
+
+def test_forwarded_headers_of_strangers_are_not_believed(web: Web):
+    answer = web.call("GET", "/livez", role=None, headers={"X-Forwarded-Proto": "https"})
+    assert answer.headers["Strict-Transport-Security"] is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({}, False),
+        ({"Sec-Fetch-Site": "same-origin"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Origin": "https://evil.example"}, True),
+        ({"Origin": "null"}, True),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": ""}, True),
+    ],
+)
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/refresh", "/auth/logout"])
+def test_another_sites_page_makes_no_browser_use_its_cookie(web: Web, path, headers, refused):
+    answer = web.call("POST", path, role=None, json={}, headers={"Cookie": "tenure_session=x", **headers})
+    if path == "/auth/login":
+        given = {"email": "nobody@example.com", "password": "x"}
+        answer = web.call("POST", path, role=None, json=given, headers=headers)
+    assert (answer.status == 403) == refused, (answer.status, answer.body)
+    if refused:
+        assert answer.json["code"] == "cross_site"
+
+
+def test_headers_beyond_any_measure_are_refused(web: Web):
+    answer = web.call("GET", "/livez", role=None, headers={f"X-Padding-{n}": "x" * 8000 for n in range(9)})
+    assert (answer.status, answer.json["code"]) == (431, "headers_too_large")
+    assert web.call("GET", "/livez", role=None, headers={"X-Padding": "x" * 60_000}).status in {400, 431}
+    many = {f"X-Padding-{n}": "x" for n in range(200)}
+    assert web.call("GET", "/livez", role=None, headers=many).status in {400, 431}
+    assert web.call("GET", "/livez", role=None).status == 200
 
 
 def test_the_docs_need_no_script_and_no_foreign_host(web: Web):

@@ -25,6 +25,10 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Well-known prefix of RFC 6052: the last four bytes are an IPv4 address that a translator would reach.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Everything public in IPv6 lies in here (RFC 4291); what is not assigned, deprecated or local does not.
+_PUBLIC_V6: Final = (ipaddress.IPv6Network("2000::/3"), _NAT64)
+# But for documentation (RFC 9637).
+_NOT_PUBLIC_V6: Final = (ipaddress.IPv6Network("3fff::/20"),)
 
 
 class Unsent(Transient):
@@ -169,7 +173,16 @@ def is_public(text: str) -> bool:
         address: IPAddress = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in (address, *_wrapped(address)))
+    return all(_is_public(one) for one in (address, *_wrapped(address)))
+
+
+def _is_public(address: IPAddress) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and (
+        not any(address in network for network in _PUBLIC_V6)
+        or any(address in network for network in _NOT_PUBLIC_V6)
+    ):
+        return False
+    return address.is_global and not address.is_multicast
 
 
 def _wrapped(address: IPAddress) -> list[IPAddress]:
