@@ -14,10 +14,16 @@ def strike(field: Field, step: Step) -> None:
     before = _ahead(field)
     words = ("clock", "reset") if target == "reset" else ("clock", "advance", target)
     done = field.stack.command(*words, "--json")
-    after = _ahead(field)
-    moved = after < before if target == "reset" and before > 0 else after > before or target == "reset"
+    # What the command itself says: the operator beside us moves the clock as well.
+    after = float(done.json()["offset_s"]) if done.code == 0 else before
+    moved = after == 0 if target == "reset" else after > before
     field.record(
-        "clock", target, happened=done.code == 0 and moved, ahead_before_s=before, ahead_after_s=after
+        "clock",
+        target,
+        happened=done.code == 0 and moved,
+        exit_code=done.code,
+        ahead_before_s=before,
+        ahead_after_s=after,
     )
 
 
