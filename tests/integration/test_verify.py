@@ -418,6 +418,12 @@ BROKEN = [
            VALUES (%(id)s, 'bank', 'msg_waiting', '', '{}', now() - interval '1 hour')""",
     ),
     (
+        "I11",
+        "SELECT '77'",
+        """INSERT INTO telegram_update (update_id, kind, body, received_at)
+           VALUES (CAST(%(id)s AS bigint), 'message', '{}', now() - interval '1 hour')""",
+    ),
+    (
         "I12b",
         "SELECT id FROM node LIMIT 1",
         """UPDATE node SET stopped_at = NULL, lease_until = now() + interval '1 hour' WHERE id = %(id)s""",
