@@ -70,11 +70,11 @@ class Listener(threading.Thread):
             self.connections += 1
             self._dropping.clear()
             socket.send(json.dumps({"type": "auth", "token": self._stack.key}))
-            _until(socket, "authenticated")
+            self._until(socket, "authenticated")
             since = {name: {"offset": at[0], "epoch": at[1]} for name, at in self._at.items()}
             ask = {"type": "subscribe", "channels": list(CHANNELS), "since": since, "rid": "s"}
             socket.send(json.dumps(ask))
-            self._take_position(_until(socket, "ack")["result"]["channels"])
+            self._take_position(self._until(socket, "ack")["result"]["channels"])
             socket.settimeout(_TICK_S)
             self._listen(socket)
         finally:
@@ -84,6 +84,16 @@ class Listener(threading.Thread):
         for name, at in channels.items():
             if name not in self._at:
                 self._move(name, Note(NoteKind.JOINED, at["offset"], at["epoch"]))
+
+    def _until(self, socket: websocket.WebSocket, event: str) -> dict[str, Any]:
+        """The next frame of this kind; others are taken on the way. Raises ValueError on an error frame."""
+        while True:
+            frame: dict[str, Any] = json.loads(socket.recv())
+            if frame["event"] == "error":
+                raise ValueError(frame.get("message"))
+            if frame["event"] == event:
+                return frame
+            self._take(frame)
 
     def _listen(self, socket: websocket.WebSocket) -> None:
         heard = clock.monotonic()
@@ -116,13 +126,3 @@ def _noted(frame: Mapping[str, Any]) -> Note:
     data, type_ = frame["data"], frame["type"]
     bulk = (data["iteration_id"], data["type"]) if type_.endswith(".bulk_changed") else None
     return Note(NoteKind.EVENT, frame["offset"], frame["epoch"], frame["id"], frame["seq"], type_, bulk)
-
-
-def _until(socket: websocket.WebSocket, event: str) -> dict[str, Any]:
-    """The next frame of this kind. Raises ValueError when an error comes instead."""
-    while True:
-        frame: dict[str, Any] = json.loads(socket.recv())
-        if frame["event"] == "error":
-            raise ValueError(frame.get("message"))
-        if frame["event"] == event:
-            return frame
