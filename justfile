@@ -29,7 +29,12 @@ setup:
 # Everything that must be green: style, types, layers, tests, the console's checks
 [group('check')]
 test *arguments: check console-check
-    "{{ python }}" -m pytest -n 3 --dist loadfile "$@"
+    "{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow" "$@"
+
+# The long forms that `test` leaves out
+[group('check')]
+slow *arguments:
+    "{{ python }}" -m pytest -m slow "$@"
 
 # Style, types and layers; changes nothing
 [group('check')]
@@ -64,6 +69,13 @@ kill *arguments:
 [group('measure')]
 @chaos *arguments="all":
     "{{ python }}" -m tenure chaos "$@"
+
+# Storms in their long form: kills, restarts, rubbish at every door (short ones run with the tests). Takes hours
+[group('check')]
+@storm *arguments:
+    STORM_KILLS=100 STORM_CLIENTS=1000 STORM_BACK_S=20 STORM_BODIES=10000 STORM_FRAMES=10000 \
+    STORM_WEBHOOKS=2000 STORM_EXAMPLES=50 STORM_ALL_ROLES=1 STORM_JOINING=200 STORM_VALKEY_CLIENTS=200 \
+    "{{ python }}" -m pytest -s tests/storm --timeout 14400 "$@"
 
 # The console's types, style, tests and size
 [group('check')]

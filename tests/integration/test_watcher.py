@@ -440,7 +440,6 @@ def test_transfers_of_nothing_and_of_strangers_are_not_payments(shop):
     assert shop.payments() == []
 
 
-@pytest.mark.slow
 def test_the_same_on_anvil(db):
     binary = anvil_binary()
     if binary is None:

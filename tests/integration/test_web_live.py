@@ -438,7 +438,6 @@ def test_limits_at_the_gate_answer_with_retry_after(own):
         assert codes == ["hello", "hello", 4029]
 
 
-@pytest.mark.slow
 def test_a_silent_peer_is_pinged_and_then_closed_with_4008(web: Web):
     with client(web, "viewer") as silent, client(web, "viewer") as alive:
         # A client that answers pings stays; websocket-client answers only while somebody receives.
