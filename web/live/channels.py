@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tenure.events.append import BROAD_CHANNELS, OBJECT_CHANNELS
 from web.live import frames
+from web.live.frames import Close
 
 if TYPE_CHECKING:
     from web.live.connection import Connection
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 OBJECT_EPOCH: Final = "pg"
 HISTORY: Final = 100
 _LONGEST_ID: Final = 100
+# Events that wait for a listener whose history is still being read; with more it has to begin anew.
+MOST_WAITING: Final = 1000
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ class Channel:
         for connection, joining in list(self.joining.items()):
             if joining.buffer is not None:
                 joining.buffer.append((offset, epoch, frame))
+                if len(joining.buffer) > MOST_WAITING:
+                    connection.close(Close.STATE_LOST, "joining took too long")
             elif epoch != joining.epoch or offset > joining.upto:
                 connection.send(frame)
                 self._settle(connection)

@@ -260,20 +260,24 @@ class Hub:
         now = clock.monotonic()
         late = now - self._ticked > _LATE_S + _TICK_S
         self._ticked = now
+        self.ping_connections(now, late=late)
+        if now - self._stats_at >= node_stats.EVERY_S and not self._writing_stats:
+            self._stats_at, self._writing_stats = now, True
+            gevent.spawn(self._write_stats)
+
+    def ping_connections(self, now: float, *, late: bool = False) -> None:
+        """Heartbeat, deadlines, expiry and goodbye of all; after a late tick nobody is judged this time."""
         for connection in list(self.connections):
             if late:
                 # The machine or this process stood still: nobody else is to blame for the silence.
                 connection.pinged = 0.0
                 connection.last_rx = now
+                connection.backlog_since = now
                 connection.auth_deadline = max(connection.auth_deadline, now + _LATE_S)
-                continue
-            self.ping_connection(connection, now)
-        if now - self._stats_at >= node_stats.EVERY_S and not self._writing_stats:
-            self._stats_at, self._writing_stats = now, True
-            gevent.spawn(self._write_stats)
+            else:
+                self._judge(connection, now)
 
-    def ping_connection(self, connection: Connection, now: float) -> None:
-        """Heartbeat, deadlines, expiry and goodbye of one connection."""
+    def _judge(self, connection: Connection, now: float) -> None:
         if connection.closing_since:
             patience = LONGEST_WAIT_S if connection.cut_off else _GOODBYE_S
             if now - connection.closing_since > patience:
