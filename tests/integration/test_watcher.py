@@ -227,6 +227,29 @@ def test_a_reorg_moves_a_payment_and_it_is_credited_once(shop):
     assert len(shop.payments()) == 1
 
 
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_payment_that_a_reorg_moves_is_told_once_and_holds_nothing_for_ever(shop, confirmed):
+    sub = build.subscription(shop.db, status="incomplete")
+    invoice = shop.opened(sub)
+    shop.watch()
+    shop.pay(invoice)
+    shop.chain.mine(2 if confirmed else 1)
+    shop.watch()
+    assert [payment["status"] for payment in shop.payments()] == ["confirmed" if confirmed else "seen"]
+    (before,) = build.rows(shop.db, "SELECT block_hash FROM payment")
+    shop.chain.reorg(3 if confirmed else 2, keep=True)
+    shop.watch()
+    (after,) = build.rows(shop.db, "SELECT block_hash FROM payment")
+    assert before.block_hash != after.block_hash, "the reorg did not happen"
+    told = build.rows(shop.db, "SELECT type FROM event WHERE type LIKE 'payment.%' AND type <> :progress",
+                      progress="payment.progress")  # fmt: skip
+    assert [row.type for row in told].count("payment.seen") == 1
+    shop.chain.mine(3)
+    shop.watch()
+    assert shop.status(sub) == "active"
+    assert _holds(shop, sub) == [], "an expiry would wait for ever"
+
+
 def test_a_payment_whose_block_vanished_is_orphaned_and_holds_nothing(shop):
     sub = build.subscription(shop.db, status="incomplete")
     invoice = shop.opened(sub)

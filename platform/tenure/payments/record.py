@@ -28,6 +28,13 @@ from tenure.payments.ports import Transfer
 from tenure.settings import Chain
 from tenure.subscriptions.holds import place_hold
 
+# A statement of its own: a row that the same statement has updated already would not be found by its lock.
+_KNOWN: Final = text("""
+    SELECT p.id, p.status FROM payment p
+    JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(tx_hash text, ordinal integer)
+      ON g.tx_hash = p.tx_hash AND g.ordinal = p.ordinal
+    WHERE p.chain = :chain ORDER BY p.id FOR UPDATE OF p
+""")
 # `made_at` is the block's time on the domain's clock, at most now: it decides what came late.
 _UPSERT: Final = text("""
     WITH given AS (
@@ -36,28 +43,21 @@ _UPSERT: Final = text("""
             tx_hash text, ordinal integer, log_index integer, block_number bigint, block_hash text,
             to_address text, amount_units numeric, asset text, contract text, decimals integer,
             block_time timestamptz)
-    ), known AS (
-        SELECT p.id, p.tx_hash, p.ordinal, p.status, p.block_hash FROM payment p
-        JOIN given g ON g.tx_hash = p.tx_hash AND g.ordinal = p.ordinal
-        WHERE p.chain = :chain FOR UPDATE OF p
-    ), put AS (
-        INSERT INTO payment (id, chain, tx_hash, ordinal, log_index, block_number, block_hash, to_address,
-                             amount_units, asset, contract, decimals, required, status, match, note, seen_at)
-        SELECT tenure_id('pay'), :chain, g.tx_hash, g.ordinal, g.log_index, g.block_number, g.block_hash,
-               g.to_address, g.amount_units, g.asset, g.contract, g.decimals, :required, 'seen', 'unmatched',
-               'no_quote', coalesce(g.made_at, tenure_now())
-        FROM given g
-        ON CONFLICT (chain, tx_hash, ordinal) DO UPDATE
-        SET log_index = excluded.log_index, block_number = excluded.block_number,
-            block_hash = excluded.block_hash,
-            status = CASE WHEN payment.status IN ('orphaned', 'reversed') THEN 'seen' ELSE payment.status END
-        WHERE payment.block_hash <> excluded.block_hash OR payment.status IN ('orphaned', 'reversed')
-        RETURNING id, tx_hash, ordinal
     )
-    SELECT put.id, known.id IS NULL AS is_new,
-           coalesce(known.status IN ('orphaned', 'reversed'), false) AS is_back
-    FROM put LEFT JOIN known USING (tx_hash, ordinal)
+    INSERT INTO payment (id, chain, tx_hash, ordinal, log_index, block_number, block_hash, to_address,
+                         amount_units, asset, contract, decimals, required, status, match, note, seen_at)
+    SELECT tenure_id('pay'), :chain, g.tx_hash, g.ordinal, g.log_index, g.block_number, g.block_hash,
+           g.to_address, g.amount_units, g.asset, g.contract, g.decimals, :required, 'seen', 'unmatched',
+           'no_quote', coalesce(g.made_at, tenure_now())
+    FROM given g
+    ON CONFLICT (chain, tx_hash, ordinal) DO UPDATE
+    SET log_index = excluded.log_index, block_number = excluded.block_number,
+        block_hash = excluded.block_hash,
+        status = CASE WHEN payment.status IN ('orphaned', 'reversed') THEN 'seen' ELSE payment.status END
+    WHERE payment.block_hash <> excluded.block_hash OR payment.status IN ('orphaned', 'reversed')
+    RETURNING id
 """)
+_TAKEN_BACK: Final = frozenset({"orphaned", "reversed"})
 _MATCH: Final = text("""
     UPDATE payment p
     SET match = 'matched', invoice_id = q.invoice_id, amount_minor = q.amount_minor, currency = i.currency,
@@ -93,16 +93,13 @@ def record(
     """The transfers are recorded. What is new or back is matched, keeps expiry back, and is told."""
     if not transfers:
         return Recorded()
-    put = session.execute(
-        _UPSERT,
-        {
-            "chain": chain.name,
-            "required": chain.confirmations,
-            "rows": json.dumps(_rows(chain, transfers, block_times)),
-        },
-    ).all()
-    new = [row.id for row in put if row.is_new]
-    fresh = new + [row.id for row in put if row.is_back]
+    rows = json.dumps(_rows(chain, transfers, block_times))
+    known = {row.id: row.status for row in session.execute(_KNOWN, {"chain": chain.name, "rows": rows})}
+    given = {"chain": chain.name, "required": chain.confirmations, "rows": rows}
+    put = list(session.scalars(_UPSERT, given))
+    new = [id_ for id_ in put if id_ not in known]
+    # One that only lies in another block now goes on as it was: nothing new is to be told or held.
+    fresh = new + [id_ for id_ in put if known.get(id_) in _TAKEN_BACK]
     if fresh:
         session.execute(_MATCH, {"ids": new})
         _tell(session, fresh, iteration_id)
