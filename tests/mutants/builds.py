@@ -17,7 +17,7 @@ from pathlib import Path
 from tenure.embedded.postgres import Postgres
 from tests.support import services
 
-SOURCES = ("platform", "tasks", "web", "alembic", "alembic.ini", "celeryconfig.py")
+SOURCES = ("platform", "tasks", "web", "alembic", "alembic.ini", "celeryconfig.py", "flowerconfig.py")
 LEFT_OUT = shutil.ignore_patterns("console", "static", "*.egg-info")
 
 
