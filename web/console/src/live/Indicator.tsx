@@ -10,6 +10,7 @@ interface Look {
   tone: "live" | "busy" | "bad";
   words: string;
   detail?: string;
+  title?: string;
   action?: { label: string; run: () => void };
 }
 
@@ -62,6 +63,7 @@ function lookOf(snapshot: LiveSnapshot, inSeconds: number | null): Look {
         tone: "live",
         words: "Live",
         ...(snapshot.rttMs !== null && { detail: `${snapshot.rttMs} ms` }),
+        ...(snapshot.connectMs !== null && { title: `Connected in ${snapshot.connectMs} ms` }),
       };
     case "CONNECTING":
     case "AUTH":
@@ -89,7 +91,7 @@ export function Indicator() {
       <span className={styles[look.tone]} style={{ display: "inline-flex" }}>
         <Icon name={look.icon} size={14} />
       </span>
-      <span className={styles.words}>
+      <span className={styles.words} title={look.title}>
         {/* Only the state is announced, not each second of the countdown. */}
         <span role="status">{look.words}</span>
         {look.detail !== undefined && <span className={styles.rtt}> · {look.detail}</span>}

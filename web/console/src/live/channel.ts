@@ -25,6 +25,7 @@ export class Channel {
   resuming = false;
   confirmed = false;
   recent: readonly LiveEvent[] = [];
+  private seq = 0;
 
   constructor(readonly name: string) {}
 
@@ -32,14 +33,22 @@ export class Channel {
     // What is true only now (a queue's depth) has no place and no history.
     if (event.offset <= 0) return "passing";
     if (this.position === null) return "deliver";
-    if (event.epoch !== this.position.epoch) return "reset";
+    if (event.epoch !== this.position.epoch) {
+      // A channel that had never carried anything has no epoch yet: its first event is no loss.
+      return this.position.epoch === "" && event.offset === 1 ? "deliver" : "reset";
+    }
     if (event.offset <= this.position.offset) return "duplicate";
     if (event.offset === this.position.offset + 1) return "deliver";
     return this.resuming ? "duplicate" : "gap";
   }
 
   deliver(event: LiveEvent): void {
-    if (event.offset > 0) this.position = { offset: event.offset, epoch: event.epoch };
+    if (event.offset > 0) {
+      this.position = { offset: event.offset, epoch: event.epoch };
+      // A memory that began anew may tell old events again under new offsets; `seq` gives them away.
+      if (event.seq !== null && event.seq <= this.seq) return;
+      this.seq = event.seq ?? this.seq;
+    }
     this.recent = [...this.recent.slice(-(KEPT - 1)), event];
     for (const listener of [...this.listeners]) listener.onEvent?.(event);
   }

@@ -330,6 +330,35 @@ describe("channels", () => {
     expect(resyncs).toHaveBeenCalledTimes(1);
   });
 
+  test("what a new memory tells again under new offsets is not shown again", () => {
+    const client = connected();
+    const { seen, resyncs } = follow(client, "iterations");
+    for (let i = 0; i < 3; i++) server.publish("iterations");
+    resyncs.mockClear();
+    const told = server.history.get("iterations") ?? [];
+    server.epoch = "e2";
+    server.history.set(
+      "iterations",
+      told.slice(1).map((entry, at) => ({ ...entry, offset: at + 1 })),
+    );
+    for (const offset of [1, 2]) server.emit(server.last, "iterations", offset);
+    server.publish("iterations");
+    expect(seen).toEqual([1, 2, 3, 3]);
+    expect(client.recent("iterations").map((event) => event.seq)).toEqual([1, 2, 3, 4]);
+    expect(resyncs).toHaveBeenCalledTimes(1);
+  });
+
+  test("the first event ever of a channel is no loss", () => {
+    server.epoch = "";
+    const client = connected();
+    const { seen, resyncs } = follow(client, "iterations");
+    resyncs.mockClear();
+    server.epoch = "e1";
+    server.publish("iterations");
+    expect(seen).toEqual([1]);
+    expect(resyncs).not.toHaveBeenCalled();
+  });
+
   test("a gap that the server reports moves the place and reads again", () => {
     const client = connected();
     const { seen, resyncs } = follow(client, "iterations");
@@ -368,6 +397,15 @@ describe("heartbeat", () => {
   test("the round trip is measured after opening", () => {
     const client = connected();
     expect(client.snapshot().rttMs).toBe(0);
+  });
+
+  test("the time from asking to being signed in is reported", () => {
+    const client = build();
+    client.connect();
+    expect(client.snapshot().connectMs).toBeNull();
+    timers.advance(340);
+    server.last.accept();
+    expect(client.snapshot()).toMatchObject({ state: "OPEN", connectMs: 340 });
   });
 
   test("a ping is sent only on a quiet line", () => {

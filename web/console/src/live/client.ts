@@ -45,6 +45,8 @@ export interface LiveSnapshot {
   /** When the next attempt starts, on the machine's monotonic clock. */
   nextAttemptAt: number | null;
   rttMs: number | null;
+  /** How long the newest connection took from the first byte to being signed in. */
+  connectMs: number | null;
   reason: ClosedReason | null;
   /** Commands that have not been answered yet. */
   waiting: number;
@@ -78,6 +80,7 @@ export class LiveClient implements Line {
   private goodbyeMs: number | null = null;
   private refreshed = false;
   private reopen = false;
+  private askedAt = 0;
 
   constructor(private readonly options: LiveOptions) {
     this.timers = options.timers;
@@ -93,6 +96,7 @@ export class LiveClient implements Line {
       attempt: 0,
       nextAttemptAt: null,
       rttMs: null,
+      connectMs: null,
       reason: null,
       waiting: this.runs.waiting,
     };
@@ -193,6 +197,7 @@ export class LiveClient implements Line {
   private openSocket(): void {
     this.change({ state: "CONNECTING", nextAttemptAt: null, reason: null });
     this.goodbyeMs = null;
+    this.askedAt = this.timers.now();
     const socket = this.options.open();
     this.socket = socket;
     // Handlers answer only while their socket is the current one: a late close of an old one is noise.
@@ -213,7 +218,8 @@ export class LiveClient implements Line {
     // The cookie and the token may both be answered.
     if (this.state.state !== "AUTH") return;
     this.deadline.clear();
-    this.change({ state: "OPEN", nextAttemptAt: null, reason: null });
+    const connectMs = Math.max(0, Math.round(this.timers.now() - this.askedAt));
+    this.change({ state: "OPEN", nextAttemptAt: null, reason: null, connectMs });
     this.health.set(HEALTHY_MS, () => {
       this.refreshed = false;
       this.change({ attempt: 0 });

@@ -57,6 +57,7 @@ type Frame = Record<string, unknown>;
 
 interface Stored {
   offset: number;
+  seq: number;
   type: string;
   data: Frame;
 }
@@ -112,6 +113,7 @@ export class FakeServer {
   readonly runs = new Map<string, string>();
   readonly history = new Map<string, Stored[]>();
   epoch = "e1";
+  private lastSeq = 0;
   validToken = "token-1";
   silent = false;
   ignoresClose = false;
@@ -133,7 +135,7 @@ export class FakeServer {
   publish(channel: string, data: Frame = {}, options: { lose?: boolean } = {}): number {
     const stored = this.history.get(channel) ?? [];
     const offset = (stored.at(-1)?.offset ?? 0) + 1;
-    stored.push({ offset, type: "iteration.ended", data });
+    stored.push({ offset, seq: ++this.lastSeq, type: "iteration.ended", data });
     this.history.set(channel, stored.slice(-100));
     if (options.lose !== true) this.emit(this.last, channel, offset);
     return offset;
@@ -148,7 +150,7 @@ export class FakeServer {
       offset,
       epoch: this.epoch,
       id: `evt_${channel}_${offset}`,
-      seq: offset,
+      seq: entry.seq,
       type: entry.type,
       ts: "2026-01-01T00:00:00Z",
       data: entry.data,
