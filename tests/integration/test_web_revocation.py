@@ -1,0 +1,111 @@
+"""A credential that ends closes its sockets on every node, and one that is renewed keeps them open."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenure.embedded.postgres import Postgres
+from tenure.embedded.valkey import Valkey
+from tenure.kit import clock
+from tests.support import services
+from tests.support.nodes import Nodes, nodes
+from tests.support.sockets import Client
+from tests.support.web import EMAIL, PASSWORD, Web
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    postgres: Postgres,
+    template_database: str,
+    valkey_server: Valkey,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Nodes]:
+    with services.fresh_database(postgres, template=template_database) as url:
+        folder: Path = tmp_path_factory.mktemp("nodes")
+        urls = {"broker_url": valkey_server.url(5), "live_url": valkey_server.url(6)}
+        with nodes(folder, database_url=url, count=2, **urls) as made:
+            yield made
+
+
+def each(deployed: Nodes) -> list[Web]:
+    """The same accounts, seen through each node."""
+    return [dataclasses.replace(deployed.web, port=node.port) for node in deployed.running]
+
+
+@contextlib.contextmanager
+def on_each_node(deployed: Nodes, token: str) -> Iterator[list[Client]]:
+    """A socket of this credential on every node."""
+    made = [Client(web) for web in each(deployed)]
+    try:
+        for it in made:
+            it.send(type="auth", token=token)
+            it.until(event="authenticated")
+        yield made
+    finally:
+        for it in made:
+            it.close()
+
+
+def signed_in(web: Web, email: str = EMAIL, password: str = PASSWORD) -> dict[str, str]:
+    given = {"email": email, "password": password, "transport": "body"}
+    tokens: dict[str, str] = web.call("POST", "/auth/login", role=None, json=given).json
+    return tokens
+
+
+def closed_in_time(sockets: list[Client]) -> None:
+    began = clock.monotonic()
+    assert [it.close_code() for it in sockets] == [4001] * len(sockets)
+    assert clock.monotonic() - began < 5
+
+
+def test_a_key_that_is_deleted_on_one_node_closes_its_sockets_on_both(deployed: Nodes):
+    first, _second = each(deployed)
+    key = first.call("POST", "/api-keys", json={"name": "brief", "role": "viewer"}).json
+    with on_each_node(deployed, key["key"]) as sockets:
+        assert first.call("DELETE", f"/api-keys/{key['id']}").status == 204
+        closed_in_time(sockets)
+
+
+def test_signing_out_on_one_node_closes_the_sessions_sockets_on_both_and_no_others(deployed: Nodes):
+    first, second = each(deployed)
+    ours, others = signed_in(first), signed_in(second)
+    with (
+        on_each_node(deployed, ours["access_token"]) as sockets,
+        on_each_node(deployed, others["access_token"]) as spared,
+    ):
+        answer = second.call("POST", "/auth/logout", role=None, json={"refresh_token": ours["refresh_token"]})
+        assert answer.status == 204
+        closed_in_time(sockets)
+        for it in spared:
+            assert it.ask(type="ping")["event"] == "ack"
+
+
+def test_a_user_who_is_deleted_is_out_on_both_nodes(deployed: Nodes):
+    first, _second = each(deployed)
+    given = {"email": "brief@example.com", "password": "a passing long password", "role": "viewer"}
+    made = first.call("POST", "/users", json=given)
+    assert made.status == 201, made.json
+    token = signed_in(first, given["email"], given["password"])["access_token"]
+    with on_each_node(deployed, token) as sockets:
+        assert first.call("DELETE", f"/users/{made.json['id']}").status == 204
+        closed_in_time(sockets)
+
+
+def test_a_newer_token_is_taken_in_place_and_somebody_elses_is_not(deployed: Nodes):
+    first, _second = each(deployed)
+    tokens = signed_in(first)
+    with on_each_node(deployed, tokens["access_token"]) as sockets:
+        given = {"refresh_token": tokens["refresh_token"]}
+        newer = first.call("POST", "/auth/refresh", role=None, json=given).json["access_token"]
+        for it in sockets:
+            assert it.ask(type="auth-refresh", token="rubbish")["code"] == "unauthenticated"
+            assert it.ask(type="auth-refresh", token=first.key("admin"))["code"] == "forbidden"
+            assert it.ask(type="auth-refresh")["code"] == "invalid"
+            answer = it.ask(type="auth-refresh", token=newer)
+            assert answer["result"]["expires_at"].endswith("Z")
+            assert it.ask(type="subscribe", channels=["system"])["event"] == "ack", "the same socket goes on"
