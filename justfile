@@ -77,13 +77,6 @@ kill *arguments:
     STORM_WEBHOOKS=2000 STORM_EXAMPLES=50 STORM_ALL_ROLES=1 STORM_JOINING=200 STORM_VALKEY_CLIENTS=200 \
     "{{ python }}" -m pytest -s tests/storm --timeout 14400 "$@"
 
-# Storms in their long form: kills, restarts, rubbish at every door (short ones run with the tests). Takes hours
-[group('check')]
-@storm *arguments:
-    STORM_KILLS=100 STORM_CLIENTS=1000 STORM_BACK_S=20 STORM_BODIES=10000 STORM_FRAMES=10000 \
-    STORM_WEBHOOKS=2000 STORM_EXAMPLES=50 STORM_ALL_ROLES=1 STORM_JOINING=200 STORM_VALKEY_CLIENTS=200 \
-    "{{ python }}" -m pytest -s tests/storm --timeout 14400 "$@"
-
 # The console's types, style, tests and size
 [group('check')]
 [working-directory('web/console')]
