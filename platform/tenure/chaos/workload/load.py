@@ -73,6 +73,7 @@ class Workload:
             thread.join(_END_S)
             if thread.is_alive():
                 raise Unavailable(f"{thread.name} does not end")
+        self.operator.lift_quarantines()  # what the last faults brought about
 
     def finish(self) -> None:
         """Listeners end; their transcripts are whole."""

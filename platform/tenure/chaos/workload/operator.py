@@ -51,7 +51,7 @@ class Operator(threading.Thread):
     def lift_quarantines(self) -> None:
         """Jobs that were quarantined because they died too often run again."""
         try:
-            for schedule in self._stack.api("GET", "/schedules?limit=100")["items"]:
+            for schedule in self._stack.api("GET", "/schedules")["items"]:
                 if schedule.get("quarantined"):
                     self._stack.api("POST", f"/schedules/{schedule['job']}/resume")
                     self.lifted += 1
