@@ -69,7 +69,7 @@ class Live:
         self._stop = threading.Event()
         self._state = State.CONNECTING
         self._wire: Wire | None = None
-        self._end: Exception | None = None
+        self._end: TenureError | None = None
         self._numbers = itertools.count(1)
         self._takers: Mapping[str, Callable[[Wire, dict[str, Any]], None]] = {
             "hello": self._hello,
@@ -173,19 +173,20 @@ class Live:
     # -- the thread -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        end: Exception | None = None
+        # What stands if the thread dies of something that nobody foresaw.
+        end: TenureError | None = LiveEnded(None, "of a fault in the client")
         try:
             while not self._stop.is_set():
                 pause = self._one_connection()
                 self._turn(State.RECONNECTING)
                 self._stop.wait(pause)
+            end = None
         except TenureError as error:
             end = error
-        except Exception as error:  # noqa: BLE001 - the thread's edge: whatever it was belongs to whoever reads
-            end = error
-        with self._changed:
-            self._end, self._state = end, State.CLOSED
-            self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._end, self._state = end, State.CLOSED
+                self._changed.notify_all()
 
     def _one_connection(self) -> float:
         """Live through one connection; seconds until the next. Raises what is final."""
