@@ -90,9 +90,10 @@ def chaos() -> str:
     """The runs of chaos with their faults, and how each fault proves itself."""
     parts = [f"# Chaos\n\n{NOTE}`tenure chaos RUN --seed N`: see [Prove it yourself](../howto/chaos.md).\n"]
     for storm in STORMS.values():
+        faults = [(step.fault, step.targets) for step in storm.first]
+        faults += [(choice.fault, choice.targets) for choice in storm.mix]
         rows = [
-            f"| `{choice.fault}` | {', '.join(f'`{target}`' for target in choice.targets)} |"
-            for choice in (*storm.first, *storm.mix)
+            f"| `{fault}` | {', '.join(f'`{target}`' for target in targets)} |" for fault, targets in faults
         ]
         parts.append(
             f"## `{storm.name}`\n\n{storm.title[0].upper()}{storm.title[1:]}. "

@@ -190,7 +190,7 @@ def everything_shown(leaky: Leaky) -> Iterator[tuple[str, str]]:
         "/flower/api/workers",
         "/flower/broker",
     ):
-        yield path, raw(leaky, "GET", path, **bearer)[1]
+        yield path, raw(leaky, "GET", path, None, **bearer)[1]
     for words in (
         ("config", "show"), ("config", "show", "--json"), ("config", "check"), ("status", "--json"),
         ("doctor",),
@@ -253,7 +253,7 @@ def test_nothing_that_is_shown_holds_a_secret(leaky: Leaky):
 def test_neither_the_broker_nor_the_record_holds_a_secret(leaky: Leaky):
     environment = settings_of(leaky)
     found: list[str] = []
-    client = redis.Redis.from_url(environment["TENURE_BROKER_URL"], decode_responses=False)
+    client: Any = redis.Redis.from_url(environment["TENURE_BROKER_URL"], decode_responses=False)
     for key in client.scan_iter():
         kind = client.type(key).decode()
         read = {

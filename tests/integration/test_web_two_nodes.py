@@ -66,7 +66,11 @@ def nodes(
     with (
         services.fresh_database(postgres, template=template_database) as database_url,
         web_support.running(
-            folder, database_url=database_url, TENURE_LIMITS=json.dumps(LIMITS), **urls
+            folder,
+            database_url=database_url,
+            broker_url=urls["broker_url"],
+            live_url=urls["live_url"],
+            TENURE_LIMITS=json.dumps(LIMITS),
         ) as first,
         another(first, folder / "second", **urls) as second,
     ):
