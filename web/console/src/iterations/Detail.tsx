@@ -7,6 +7,8 @@ import { buttonClass } from "@/ui/Button";
 import { Chip } from "@/ui/Chip";
 import { Copyable } from "@/ui/Copyable";
 import { Facts } from "@/ui/Drawer";
+import { Gauge } from "@/ui/Gauge";
+import { gaugeOf } from "@/ui/gaugeOf";
 import { Icon } from "@/ui/Icon";
 import { Empty, Loaded, Panel, Skeleton } from "@/ui/Panel";
 import { duration, moment, utc } from "@/ui/time";
@@ -17,7 +19,7 @@ import { useIterationDetail } from "./data";
 import { EffectsPanel } from "./Effects";
 import { RecordsPanel } from "./Records";
 import { StateDiagram } from "./StateDiagram";
-import { gaugeOf, stepsOf } from "./steps";
+import { stepsOf } from "./steps";
 
 export function IterationPage() {
   const { id } = useParams({ from: "/iterations/$id" });
@@ -177,13 +179,7 @@ function Length({ iteration }: { iteration: IterationDetail }) {
         <b>{duration(ms)}</b> {iteration.duration_ms === null && "so far"}
       </span>
       {gauge !== null && (
-        <span className={styles.gauge} title={`of ${iteration.limits.hard_s} s hard limit`}>
-          <i
-            style={{ width: `${Math.max(0.5, gauge.part * 100)}%` }}
-            data-high={gauge.isOverSoft}
-          />
-          {gauge.soft !== null && <b style={{ left: `${gauge.soft * 100}%` }} />}
-        </span>
+        <Gauge shares={gauge} title={`of ${iteration.limits.hard_s} s hard limit`} wide />
       )}
       {gauge !== null && (
         <span className={styles.scale}>

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { IterationDetail, WholeSlot } from "@/http/model";
 import { readSlotsSearch } from "@/slots/search";
-import { between, gaugeOf, stepsOf, stepsOfSlot } from "./steps";
+import { between, stepsOf, stepsOfSlot } from "./steps";
 
 const slot = (more: Partial<WholeSlot> = {}): WholeSlot => ({
   id: "slt_1",
@@ -100,15 +100,6 @@ describe("between two steps", () => {
     const steps = stepsOf(iteration());
     expect(between(steps[0], steps[1] as never)).toBe(20);
     expect(between(steps[3], steps[2] as never)).toBeNull();
-  });
-});
-
-describe("the duration against its limits", () => {
-  test("is a share of the hard limit, and high from the soft one on", () => {
-    const { limits } = iteration();
-    expect(gaugeOf(2_000, limits)).toEqual({ part: 0.2, soft: 0.5, isOverSoft: false });
-    expect(gaugeOf(60_000, limits)).toEqual({ part: 1, soft: 0.5, isOverSoft: true });
-    expect(gaugeOf(1, { ...limits, hard_s: null })).toBeNull();
   });
 });
 

@@ -142,18 +142,3 @@ export function between(a: Step | undefined, b: Step): number | null {
   const ms = Date.parse(b.at) - Date.parse(a.at);
   return ms < 0 ? null : ms;
 }
-
-export interface Gauge {
-  /** Shares of the hard limit, 0 to 1. */
-  part: number;
-  soft: number | null;
-  isOverSoft: boolean;
-}
-
-export function gaugeOf(durationMs: number, limits: IterationDetail["limits"]): Gauge | null {
-  if (limits.hard_s === null || limits.hard_s <= 0) return null;
-  const hardMs = limits.hard_s * 1_000;
-  const soft = limits.soft_s === null ? null : Math.min(1, (limits.soft_s * 1_000) / hardMs);
-  const part = Math.min(1, durationMs / hardMs);
-  return { part, soft, isOverSoft: soft !== null && part >= soft };
-}

@@ -5,6 +5,7 @@ import type { ScheduledJob } from "@/http/model";
 import { RunDialog } from "@/overview/RunDialog";
 import { Button, Segments } from "@/ui/Button";
 import { Empty, Loaded, Panel } from "@/ui/Panel";
+import { Table } from "@/ui/Table";
 import { useNow } from "@/ui/useNow";
 import { useLiveSchedules, useScheduledJobs } from "./data";
 import { EditDialog } from "./EditDialog";
@@ -13,6 +14,8 @@ import { ResumeDialog } from "./ResumeDialog";
 import { Row } from "./Row";
 import styles from "./Schedules.module.css";
 import { StripLegend } from "./Strip";
+
+const COLUMNS = ["Job", "Due", "State", "Next", "Last iteration", "Recent, newest right"] as const;
 
 export type Act = "run" | "pause" | "resume" | "edit";
 
@@ -59,7 +62,7 @@ export function Schedules() {
       >
         <Loaded query={query} rows={8}>
           {({ jobs, readAt }) => (
-            <Table
+            <Jobs
               jobs={jobs.filter((one) => internal || !one.internal)}
               readAt={readAt}
               onAct={mayAct ? (act, name) => setOpen({ act, job: name }) : null}
@@ -84,39 +87,25 @@ export function Schedules() {
   );
 }
 
-interface TableProps {
+interface JobsProps {
   jobs: readonly ScheduledJob[];
   readAt: number;
   onAct: ((act: Act, job: string) => void) | null;
 }
 
-function Table({ jobs, readAt, onAct }: TableProps) {
+function Jobs({ jobs, readAt, onAct }: JobsProps) {
   const now = useNow();
   if (jobs.length === 0) return <Empty>The catalog has no jobs.</Empty>;
   return (
-    <div className={styles.scroll}>
-      <table className={styles.table} data-testid="schedules">
-        <thead>
-          <tr>
-            <th scope="col">Job</th>
-            <th scope="col">Due</th>
-            <th scope="col">State</th>
-            <th scope="col">Next</th>
-            <th scope="col">Last iteration</th>
-            <th scope="col">Recent, newest right</th>
-            {onAct !== null && (
-              <th scope="col">
-                <span className="visually-hidden">Actions</span>
-              </th>
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          {jobs.map((job) => (
-            <Row key={job.name} job={job} now={now} readAt={readAt} onAct={onAct} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      name="schedules"
+      columns={COLUMNS}
+      unseenColumn={onAct === null ? null : "Actions"}
+      className={styles.table}
+    >
+      {jobs.map((job) => (
+        <Row key={job.name} job={job} now={now} readAt={readAt} onAct={onAct} />
+      ))}
+    </Table>
   );
 }

@@ -1,6 +1,7 @@
 import { useNavigate } from "@tanstack/react-router";
 import type { RecentSlot, ScheduledJob } from "@/http/model";
 import { SKIP_REASONS } from "@/overview/look";
+import { Legend } from "@/ui/Legend";
 import { duration, moment } from "@/ui/time";
 import { type Cell, cellOf, summary, wordOf } from "./cells";
 import styles from "./Strip.module.css";
@@ -53,15 +54,15 @@ const SHOWN: Cell[] = [
 
 export function StripLegend() {
   return (
-    <ul className={styles.legend} aria-label="Legend">
+    <Legend standing>
       {SHOWN.map((cell) => (
         <li key={cell}>
-          <span className={styles.cell}>
+          <span className={`${styles.cell} ${styles.key}`}>
             <i className={styles[cell]} />
           </span>
           {wordOf(cell)}
         </li>
       ))}
-    </ul>
+    </Legend>
   );
 }

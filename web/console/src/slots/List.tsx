@@ -1,18 +1,21 @@
-import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useEffect, useRef } from "react";
 import { api } from "@/app/services";
 import type { Page } from "@/http/api";
 import type { WholeSlot } from "@/http/model";
 import type { LiveEvent } from "@/live/protocol";
 import { useChannel } from "@/live/useLive";
-import { useJobs } from "@/overview/data";
+import { JobChoice } from "@/overview/JobChoice";
 import { SKIP_REASONS, slotLook } from "@/overview/look";
-import styles from "@/overview/Table.module.css";
 import { Button } from "@/ui/Button";
 import { Chip } from "@/ui/Chip";
-import { Empty, Panel, ProblemPanel, Skeleton } from "@/ui/Panel";
+import { Choice, Filters } from "@/ui/Filters";
+import { narrowed } from "@/ui/narrowed";
+import { Pages } from "@/ui/Pages";
+import { Empty, Panel } from "@/ui/Panel";
+import { Clipped, Row, RowButton, Table } from "@/ui/Table";
 import { moment, utc } from "@/ui/time";
+import { PAGE, usePages } from "@/ui/usePages";
+import { useReread } from "@/ui/useReread";
 import { SlotPanel } from "./SlotPanel";
 import { REASONS, type SlotsSearch, STATES } from "./search";
 
@@ -21,34 +24,31 @@ type Filter = Omit<SlotsSearch, "slot">;
 const KEY = ["slots", "list"] as const;
 const REREAD_MS = 2_000;
 const STATE_WORDS = { pending: "Waiting", started: "Started", skipped: "Skipped" };
+const STATE_OPTIONS = STATES.map((value) => ({ value, word: STATE_WORDS[value] }));
+const REASON_OPTIONS = REASONS.map((value) => ({
+  value,
+  word: `${value}: ${SKIP_REASONS[value]}`,
+}));
+const COLUMNS = [
+  "Job",
+  "Scope",
+  "Due",
+  "State",
+  "Why",
+  "Due times",
+  "Asked for by",
+  "Iterations",
+] as const;
 
 function useSlots(filter: Filter) {
-  return useInfiniteQuery({
-    queryKey: [...KEY, filter],
-    initialPageParam: null as string | null,
-    queryFn: ({ pageParam, signal }) =>
-      api.get<Page<WholeSlot>>(
-        "/api/v1/slots",
-        { ...filter, limit: 50, cursor: pageParam },
-        signal,
-      ),
-    getNextPageParam: (page) => page.next_cursor,
-    placeholderData: (before) => before,
-  });
+  return usePages([...KEY, filter], (cursor, signal) =>
+    api.get<Page<WholeSlot>>("/api/v1/slots", { ...filter, limit: PAGE, cursor }, signal),
+  );
 }
 
 /** Read again when a slot that the filter shows may have changed, every two seconds at most. */
 function useLiveSlots(filter: Filter): void {
-  const client = useQueryClient();
-  const timer = useRef<number | null>(null);
-  useEffect(() => () => window.clearTimeout(timer.current ?? undefined), []);
-  const reread = () => {
-    if (timer.current !== null) return;
-    timer.current = window.setTimeout(() => {
-      timer.current = null;
-      void client.invalidateQueries({ queryKey: KEY });
-    }, REREAD_MS);
-  };
+  const reread = useReread(KEY, REREAD_MS);
   const told = (event: LiveEvent) => {
     const concerns = filter.job === undefined || event.data.job === filter.job;
     const isSkip = event.type === "slot.skipped";
@@ -63,154 +63,104 @@ export function SlotList() {
   const go = (search: SlotsSearch) => void navigate({ search, replace: true, resetScroll: false });
   const query = useSlots(filter);
   useLiveSlots(filter);
-  const rows = query.data?.pages.flatMap((page) => page.items);
-  const open = (id: string) => go({ ...filter, slot: id });
   return (
     <>
       <Panel title="Slots" note="each due time of a job, newest first, live">
-        <Filters filter={filter} onFilter={go} />
-        {rows === undefined && query.error !== null && (
-          <ProblemPanel error={query.error} onRetry={() => void query.refetch()} />
-        )}
-        {rows === undefined && query.error === null && <Skeleton rows={10} />}
-        {rows?.length === 0 && (
-          <Empty action={<Button onClick={() => go({})}>Clear the filters</Button>}>
-            {filter.state === "skipped" || filter.reason !== undefined
-              ? "Nothing was skipped: every due time that these filters show has started."
-              : "No slot matches these filters."}
-          </Empty>
-        )}
-        {rows !== undefined && rows.length > 0 && (
-          <Rows rows={rows} selected={slot ?? null} onSelect={open} />
-        )}
-        {query.hasNextPage && (
-          <div className={styles.more}>
-            <Button disabled={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
-              {query.isFetchingNextPage ? "Loading…" : "Load older"}
-            </Button>
-          </div>
-        )}
+        <SlotFilters filter={filter} onFilter={go} />
+        <Pages
+          query={query}
+          empty={<NoSlots filter={filter} onClear={() => go({})} />}
+          more="Load older"
+        >
+          {(slots) => (
+            <Slots
+              slots={slots}
+              selected={slot ?? null}
+              onSelect={(id) => go({ ...filter, slot: id })}
+            />
+          )}
+        </Pages>
       </Panel>
       {slot !== undefined && <SlotPanel key={slot} id={slot} onClose={() => go(filter)} />}
     </>
   );
 }
 
-function Filters({ filter, onFilter }: { filter: Filter; onFilter: (filter: Filter) => void }) {
-  const jobs = useJobs();
-  const change = (next: Record<string, string>): void => {
-    const merged = Object.entries({ ...filter, ...next }).filter(([, value]) => value !== "");
-    onFilter(Object.fromEntries(merged) as Filter);
-  };
+function NoSlots({ filter, onClear }: { filter: Filter; onClear: () => void }) {
   return (
-    <search className={styles.filters}>
-      <select
-        className={styles.control}
-        aria-label="Job"
-        data-search
-        value={filter.job ?? ""}
-        onChange={(event) => change({ job: event.target.value })}
-      >
-        <option value="">All jobs</option>
-        {jobs.data?.map((job) => (
-          <option key={job.name}>{job.name}</option>
-        ))}
-      </select>
-      <select
-        className={styles.control}
-        aria-label="State"
-        value={filter.state ?? ""}
-        onChange={(event) => change({ state: event.target.value, reason: "" })}
-      >
-        <option value="">All states</option>
-        {STATES.map((state) => (
-          <option key={state} value={state}>
-            {STATE_WORDS[state]}
-          </option>
-        ))}
-      </select>
-      <select
-        className={styles.control}
-        aria-label="Reason of the skip"
-        value={filter.reason ?? ""}
-        onChange={(event) =>
-          change({ reason: event.target.value, ...(event.target.value && { state: "skipped" }) })
-        }
-      >
-        <option value="">Any reason</option>
-        {REASONS.map((reason) => (
-          <option key={reason} value={reason}>
-            {reason}: {SKIP_REASONS[reason]}
-          </option>
-        ))}
-      </select>
-    </search>
+    <Empty action={<Button onClick={onClear}>Clear the filters</Button>}>
+      {filter.state === "skipped" || filter.reason !== undefined
+        ? "Nothing was skipped: every due time that these filters show has started."
+        : "No slot matches these filters."}
+    </Empty>
   );
 }
 
-interface RowsProps {
-  rows: readonly WholeSlot[];
+interface SlotFiltersProps {
+  filter: Filter;
+  onFilter: (filter: Filter) => void;
+}
+
+function SlotFilters({ filter, onFilter }: SlotFiltersProps) {
+  return (
+    <Filters>
+      <JobChoice value={filter.job} onChange={(job) => onFilter(narrowed(filter, { job }))} />
+      <Choice
+        label="State"
+        all="All states"
+        value={filter.state}
+        options={STATE_OPTIONS}
+        onChange={(state) => onFilter(narrowed(filter, { state, reason: "" }))}
+      />
+      <Choice
+        label="Reason of the skip"
+        all="Any reason"
+        value={filter.reason}
+        options={REASON_OPTIONS}
+        onChange={(reason) =>
+          onFilter(narrowed(filter, { reason, ...(reason !== "" && { state: "skipped" }) }))
+        }
+      />
+    </Filters>
+  );
+}
+
+interface SlotsProps {
+  slots: readonly WholeSlot[];
   selected: string | null;
   onSelect: (id: string) => void;
 }
 
-function Rows({ rows, selected, onSelect }: RowsProps) {
+function Slots({ slots, selected, onSelect }: SlotsProps) {
   return (
-    <div className={styles.scroll}>
-      <table className={styles.table} data-testid="slots">
-        <thead>
-          <tr>
-            <th scope="col">Job</th>
-            <th scope="col">Scope</th>
-            <th scope="col">Due</th>
-            <th scope="col">State</th>
-            <th scope="col">Why</th>
-            <th scope="col">Due times</th>
-            <th scope="col">Asked for by</th>
-            <th scope="col">Iterations</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr
-              key={row.id}
-              data-row
-              aria-selected={row.id === selected}
-              onClick={() => onSelect(row.id)}
-            >
-              <td>
-                <button type="button" className={styles.open}>
-                  {row.job}
-                </button>
-              </td>
-              <td>
-                <span className={styles.scope} title={row.scope}>
-                  {row.scope === "" ? <span className="muted">–</span> : row.scope}
-                </span>
-              </td>
-              <td title={utc(row.due_at)}>{moment(row.due_at)}</td>
-              <td>
-                <Chip look={slotLook(row)} />
-              </td>
-              <td>
-                {row.reason === null ? (
-                  <span className="muted">–</span>
-                ) : (
-                  (SKIP_REASONS[row.reason] ?? row.reason)
-                )}
-              </td>
-              <td>{row.count}</td>
-              <td>
-                {row.origin === "run" ? (row.asked_by ?? "the command line") : "the schedule"}
-              </td>
-              <td>
-                <Iterations ids={row.iteration_ids} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table name="slots" columns={COLUMNS}>
+      {slots.map((slot) => (
+        <Row key={slot.id} selected={slot.id === selected} onOpen={() => onSelect(slot.id)}>
+          <td>
+            <RowButton>{slot.job}</RowButton>
+          </td>
+          <td>
+            <Clipped text={slot.scope} />
+          </td>
+          <td title={utc(slot.due_at)}>{moment(slot.due_at)}</td>
+          <td>
+            <Chip look={slotLook(slot)} />
+          </td>
+          <td>
+            {slot.reason === null ? (
+              <span className="muted">–</span>
+            ) : (
+              (SKIP_REASONS[slot.reason] ?? slot.reason)
+            )}
+          </td>
+          <td>{slot.count}</td>
+          <td>{slot.origin === "run" ? (slot.asked_by ?? "the command line") : "the schedule"}</td>
+          <td>
+            <Iterations ids={slot.iteration_ids} />
+          </td>
+        </Row>
+      ))}
+    </Table>
   );
 }
 

@@ -1,75 +1,54 @@
-import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { type FormEvent, useRef, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { useDomainNow } from "@/app/domainClock";
 import { api } from "@/app/services";
 import type { Page } from "@/http/api";
-import { STATUSES, type Subscription, type SubscriptionStatus } from "@/http/model";
+import { STATUSES, type Subscription } from "@/http/model";
 import { useChannel } from "@/live/useLive";
 import { Button } from "@/ui/Button";
 import { Chip } from "@/ui/Chip";
 import { Dialog, DialogBody, DialogFoot, Field } from "@/ui/Dialog";
+import { Choice, Filters } from "@/ui/Filters";
 import { Icon } from "@/ui/Icon";
-import { Empty, Panel, ProblemPanel, Skeleton } from "@/ui/Panel";
+import { narrowed } from "@/ui/narrowed";
+import { Pages } from "@/ui/Pages";
+import { Empty, Panel } from "@/ui/Panel";
+import { Row, Table } from "@/ui/Table";
 import { date, relative, utc } from "@/ui/time";
+import { PAGE, usePages } from "@/ui/usePages";
+import { useReread } from "@/ui/useReread";
 import styles from "./List.module.css";
 import { provisioningLook, STATUS_LOOK } from "./look";
 import { STANDARD, sameSearch, useSavedViews, type View } from "./savedViews";
 import type { ListSearch } from "./search";
 
-const PAGE = 50;
+const KEY = ["subscriptions"] as const;
 const REREAD_MS = 1_000;
+const STATUS_OPTIONS = STATUSES.map((value) => ({ value, word: STATUS_LOOK[value].word }));
+const COLUMNS = ["Customer", "Plan", "Status", "Period ends", "Renewal", "Access"] as const;
 
 function useSubscriptions(search: ListSearch) {
-  return useInfiniteQuery({
-    queryKey: ["subscriptions", search],
-    initialPageParam: null as string | null,
-    queryFn: ({ pageParam, signal }) =>
-      api.get<Page<Subscription>>(
-        "/api/v1/subscriptions",
-        { ...search, limit: PAGE, cursor: pageParam },
-        signal,
-      ),
-    getNextPageParam: (page) => page.next_cursor,
-    placeholderData: (before) => before,
+  return usePages([...KEY, search], (cursor, signal) => {
+    const query = { ...search, limit: PAGE, cursor };
+    return api.get<Page<Subscription>>("/api/v1/subscriptions", query, signal);
   });
 }
 
 export function SubscriptionList() {
   const search = useSearch({ from: "/subscriptions" });
   const navigate = useNavigate({ from: "/subscriptions" });
-  const client = useQueryClient();
   const query = useSubscriptions(search);
-  const timer = useRef<number | null>(null);
+  const reread = useReread(KEY, REREAD_MS);
   const go = (next: ListSearch) => void navigate({ search: next });
-  const reread = () => {
-    // A mass expiry is thousands of events: the list is read again once a second at most.
-    if (timer.current !== null) return;
-    timer.current = window.setTimeout(() => {
-      timer.current = null;
-      void client.invalidateQueries({ queryKey: ["subscriptions"] });
-    }, REREAD_MS);
-  };
   useChannel("subscriptions", { onEvent: reread, onResync: reread });
-  const rows = query.data?.pages.flatMap((page) => page.items);
   return (
     <>
       <Views search={search} onGo={go} />
       <Panel title="Subscriptions" note="newest first, live">
-        <Filters key={search.customer ?? ""} search={search} onGo={go} />
-        {rows === undefined && query.error !== null && (
-          <ProblemPanel error={query.error} onRetry={() => void query.refetch()} />
-        )}
-        {rows === undefined && query.error === null && <Skeleton rows={10} />}
-        {rows?.length === 0 && <NoRows search={search} onGo={go} />}
-        {rows !== undefined && rows.length > 0 && <Table rows={rows} />}
-        {query.hasNextPage && (
-          <div className={styles.more}>
-            <Button disabled={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
-              {query.isFetchingNextPage ? "Loading…" : "Load more"}
-            </Button>
-          </div>
-        )}
+        <SubscriptionFilters key={search.customer ?? ""} search={search} onGo={go} />
+        <Pages query={query} empty={<NoRows search={search} onGo={go} />} more="Load more">
+          {(subscriptions) => <Subscriptions subscriptions={subscriptions} />}
+        </Pages>
       </Panel>
     </>
   );
@@ -178,19 +157,20 @@ function NameView({ onClose, onSave }: { onClose: () => void; onSave: (name: str
   );
 }
 
-function Filters({ search, onGo }: { search: ListSearch; onGo: (search: ListSearch) => void }) {
+interface SubscriptionFiltersProps {
+  search: ListSearch;
+  onGo: (search: ListSearch) => void;
+}
+
+function SubscriptionFilters({ search, onGo }: SubscriptionFiltersProps) {
   const [typed, setTyped] = useState(search.customer ?? "");
-  const apply = (next: Partial<Record<keyof ListSearch, string>>): void => {
-    const merged = Object.entries({ ...search, ...next }).filter(([, value]) => value !== "");
-    onGo(Object.fromEntries(merged) as ListSearch);
-  };
   return (
-    <search className={styles.filters}>
+    <Filters>
       <form
         className={styles.search}
         onSubmit={(event) => {
           event.preventDefault();
-          apply({ customer: typed.trim() });
+          onGo(narrowed(search, { customer: typed.trim() }));
         }}
       >
         <Icon name="search" size={14} />
@@ -202,87 +182,69 @@ function Filters({ search, onGo }: { search: ListSearch; onGo: (search: ListSear
           value={typed}
           onChange={(event) => {
             setTyped(event.target.value);
-            if (event.target.value === "" && search.customer !== undefined) apply({ customer: "" });
+            if (event.target.value === "" && search.customer !== undefined) {
+              onGo(narrowed(search, { customer: "" }));
+            }
           }}
         />
       </form>
-      <select
-        aria-label="Status"
-        value={search.status ?? ""}
-        onChange={(event) => apply({ status: event.target.value as SubscriptionStatus })}
-        className={styles.select}
-      >
-        <option value="">All statuses</option>
-        {STATUSES.map((status) => (
-          <option key={status} value={status}>
-            {STATUS_LOOK[status].word}
-          </option>
-        ))}
-      </select>
-    </search>
+      <Choice
+        label="Status"
+        all="All statuses"
+        value={search.status}
+        options={STATUS_OPTIONS}
+        onChange={(status) => onGo(narrowed(search, { status }))}
+      />
+    </Filters>
   );
 }
 
-function Table({ rows }: { rows: readonly Subscription[] }) {
+function Subscriptions({ subscriptions }: { subscriptions: readonly Subscription[] }) {
   const navigate = useNavigate();
   return (
-    <div className={styles.scroll}>
-      <table className={styles.table} data-testid="subscriptions">
-        <thead>
-          <tr>
-            <th scope="col">Customer</th>
-            <th scope="col">Plan</th>
-            <th scope="col">Status</th>
-            <th scope="col">Period ends</th>
-            <th scope="col">Renewal</th>
-            <th scope="col">Access</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr
-              key={row.id}
-              onClick={() => void navigate({ to: "/subscriptions/$id", params: { id: row.id } })}
+    <Table name="subscriptions" columns={COLUMNS} tall>
+      {subscriptions.map((one) => (
+        <Row
+          key={one.id}
+          onOpen={() => void navigate({ to: "/subscriptions/$id", params: { id: one.id } })}
+        >
+          <td>
+            <Link
+              to="/subscriptions/$id"
+              params={{ id: one.id }}
+              className={styles.link}
+              onClick={(event) => event.stopPropagation()}
             >
-              <td>
-                <Link
-                  to="/subscriptions/$id"
-                  params={{ id: row.id }}
-                  className={styles.link}
-                  onClick={(event) => event.stopPropagation()}
-                >
-                  {row.external_id ?? row.customer_id}
-                </Link>
-                <span className={`${styles.sub} mono`}>{row.id}</span>
-              </td>
-              <td>{row.plan_code}</td>
-              <td>
-                <Chip look={STATUS_LOOK[row.status] ?? STATUS_LOOK.incomplete} />
-              </td>
-              <td>
-                <Period row={row} />
-              </td>
-              <td>
-                {row.cancel_at_period_end ? (
-                  "ends with the period"
-                ) : row.auto_renew ? (
-                  "automatic"
-                ) : (
-                  <span className="muted">by the customer</span>
-                )}
-              </td>
-              <td>
-                {row.provisioning === null ? (
-                  <span className="muted">–</span>
-                ) : (
-                  <Chip look={provisioningLook(row.provisioning)} />
-                )}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+              {one.external_id ?? one.customer_id}
+            </Link>
+            <span className={`${styles.sub} mono`}>{one.id}</span>
+          </td>
+          <td>{one.plan_code}</td>
+          <td>
+            <Chip look={STATUS_LOOK[one.status] ?? STATUS_LOOK.incomplete} />
+          </td>
+          <td>
+            <Period row={one} />
+          </td>
+          <td>
+            {one.cancel_at_period_end ? (
+              "ends with the period"
+            ) : one.auto_renew ? (
+              "automatic"
+            ) : (
+              <span className="muted">by the customer</span>
+            )}
+          </td>
+          <td>
+            {one.provisioning === null ? (
+              <span className="muted">–</span>
+            ) : (
+              <Chip look={provisioningLook(one.provisioning)} />
+            )}
+          </td>
+        </Row>
+      ))}
+    </Table>
   );
 }
 

@@ -18,9 +18,9 @@ import {
   step,
   xOf,
 } from "./geometry";
-import { Legend } from "./Legend";
 import { type Palette, paint, readPalette } from "./paint";
 import styles from "./Timeline.module.css";
+import { TimelineLegend } from "./TimelineLegend";
 
 export interface LaneOfJob {
   job: Job;
@@ -131,7 +131,7 @@ export function Timeline({ lanes, skips, rangeMs, selected, onSelect, onJob }: T
           )}
         </div>
       </div>
-      <Legend cut={painted.lanes.some((lane) => lane.cutX !== null && lane.cutX > 0)} />
+      <TimelineLegend cut={painted.lanes.some((lane) => lane.cutX !== null && lane.cutX > 0)} />
     </>
   );
 }

@@ -1,11 +1,12 @@
+import { Legend } from "@/ui/Legend";
 import { LOOKS, type Shown } from "../look";
 import styles from "./Timeline.module.css";
 
 const ORDER: Shown[] = ["ok", "running", "failed", "timed_out", "killed", "lost", "canceled"];
 
-export function Legend({ cut }: { cut: boolean }) {
+export function TimelineLegend({ cut }: { cut: boolean }) {
   return (
-    <ul className={styles.legend} aria-label="Legend">
+    <Legend>
       {ORDER.map((shown) => (
         <li key={shown}>
           <span className={`${styles.swatch} ${styles[`sw_${shown}`]}`} /> {LOOKS[shown].word}
@@ -22,6 +23,6 @@ export function Legend({ cut }: { cut: boolean }) {
           <span className={`${styles.swatch} ${styles.sw_cut}`} /> only trouble is drawn here
         </li>
       )}
-    </ul>
+    </Legend>
   );
 }
