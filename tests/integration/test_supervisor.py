@@ -318,9 +318,9 @@ def test_a_dump_of_stacks_is_one_object_a_thread():
 
 def test_what_waits_for_a_service_is_tried_again_soon():
     backoff = Backoff(random=random.Random(1))
-    pauses = [backoff.after_run_of(0, longest_s=5) for _ in range(12)]
+    pauses = [backoff.after_run(None, longest_s=5) for _ in range(12)]
     assert max(pauses) <= 5
-    assert backoff.after_run_of(0) > 5
+    assert backoff.after_run(None) > 5
 
 
 def test_a_log_is_bounded(tmp_path: Path):
@@ -334,12 +334,25 @@ def test_a_log_is_bounded(tmp_path: Path):
     assert json.loads((tmp_path / "chatty.log").read_text().splitlines()[-1])["event"] == "line 199"
 
 
-def test_pauses_grow_to_half_a_minute_and_health_forgives():
+@pytest.mark.parametrize(
+    ("ready_s", "ceilings"),
+    [
+        pytest.param(None, [0.5, 1, 2, 4, 8, 16, *[30] * 6], id="never ready: half a minute"),
+        pytest.param(9.0, [0.5, 1, 2, 4, 8, *[10] * 7], id="ready for a moment: ten seconds"),
+        pytest.param(10.0, [0.5] * 12, id="ready for ten seconds: as if nothing had been"),
+    ],
+)
+def test_pauses_grow_the_less_of_health_there_was(ready_s: float | None, ceilings: list[float]):
     backoff = Backoff(random=random.Random(1))
-    pauses = [backoff.after_run_of(0) for _ in range(12)]
-    for pause, ceiling in zip(pauses, [0.5, 1, 2, 4, 8, 16, *[30] * 6], strict=True):
-        assert ceiling / 2 <= pause <= ceiling
-    assert backoff.after_run_of(61) <= 0.5
+    for ceiling in ceilings:
+        assert ceiling / 2 <= backoff.after_run(ready_s) <= ceiling
+
+
+def test_health_forgives_what_was_before():
+    backoff = Backoff(random=random.Random(1))
+    for _ in range(12):
+        backoff.after_run(None)
+    assert backoff.after_run(10.0) <= 0.5
 
 
 def test_a_taken_port_is_left_alone_and_a_neighbor_is_taken():

@@ -41,6 +41,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: process.Identity | None = None
         self._began = 0.0
+        self._ready_at: float | None = None
         self._next_at = 0.0  # of the next start, or the next probe
         self._probe: Future[bool] | None = None
         self._stop_steps: list[tuple[signal.Signals, float]] = []
@@ -66,6 +67,7 @@ class Child:
     def start(self) -> None:
         """Start the process; it is ready later. A failure to start counts as an end."""
         self._began = clock.monotonic()
+        self._ready_at = None
         self._probe = None
         try:
             if self.spec.prepare:
@@ -166,6 +168,7 @@ class Child:
                 self.log.event("warning", "role.probe_failed", reason=f"{type(error).__name__}: {error}")
             elif probe.result():
                 self.state = RoleState.READY
+                self._ready_at = now
                 self.log.event("info", "role.ready", after_s=round(now - self._began, 2))
 
     def _ended(self, code: int) -> None:
@@ -190,7 +193,8 @@ class Child:
 
     def _plan_restart(self, **limit: float) -> None:
         now = clock.monotonic()
-        pause = self._backoff.after_run_of(now - self._began, **limit)
+        ready_s = None if self._ready_at is None else now - self._ready_at
+        pause = self._backoff.after_run(ready_s, **limit)
         self.state = RoleState.RESTARTING
         self._next_at = now + pause
         self.log.event("info", "role.restart_planned", in_s=round(pause, 2), reason=self.reason)

@@ -14,7 +14,9 @@ from tenure.embedded.process import Account
 
 _FIRST_DELAY_S: Final = 0.5
 _LONGEST_DELAY_S: Final = 30.0
-HEALTHY_S: Final = 60.0
+# A role that can become ready is not broken from the ground up: it is worth an earlier try.
+_LONGEST_ONCE_READY_S: Final = 10.0
+HEALTHY_S: Final = 10.0
 
 
 class RoleState(StrEnum):
@@ -110,15 +112,23 @@ class RoleStatus:
 
 @dataclass(slots=True)
 class Backoff:
-    """Pauses between restarts: jittered, doubling from half a second to half a minute; health resets them."""
+    """Pauses between restarts: jittered, doubling from half a second, and begun anew by health.
+
+    Health is to have been ready for ten seconds: what ends after that was most likely ended from outside, and
+    no crash loop that goes round so slowly is worth a service that is away for longer. A run that ended
+    sooner after it had become ready raises the pause to ten seconds at most, one that never became ready to
+    half a minute.
+    """
 
     random: random.Random = field(default_factory=random.SystemRandom)
     _failures: int = 0
 
-    def after_run_of(self, seconds: float, *, longest_s: float = _LONGEST_DELAY_S) -> float:
-        """The pause after a run that lasted this long."""
-        if seconds >= HEALTHY_S:
-            self._failures = 0
+    def after_run(self, ready_s: float | None, *, longest_s: float = _LONGEST_DELAY_S) -> float:
+        """The pause after a run that was ready for this long; None when it never was."""
+        if ready_s is not None:
+            longest_s = min(longest_s, _LONGEST_ONCE_READY_S)
+            if ready_s >= HEALTHY_S:
+                self._failures = 0
         ceiling = min(longest_s, _FIRST_DELAY_S * 2.0 ** min(self._failures, 10))
         self._failures += 1
         return ceiling * self.random.uniform(0.5, 1.0)
