@@ -24,7 +24,7 @@ EXPECTED = re.compile(r"status of 401 .*'/?.*auth/(refresh|login)'")
 AWAY = re.compile(r"ERR_INTERNET_DISCONNECTED")
 # What a browser says of a server that is just starting, or stopping with requests under way.
 REFUSED = re.compile(
-    "ERR_CONNECTION_|ERR_EMPTY_RESPONSE|status of 503"
+    "ERR_CONNECTION_|ERR_EMPTY_RESPONSE|status of 503|response code: 503"
     "|before receiving a handshake|before the connection is established"
 )
 ENDED_MS = 20_000
