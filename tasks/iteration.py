@@ -26,7 +26,7 @@ from tasks.request import OWNER_HEADER, WATCHDOG_GRACE_S
 from tenure.errors import TenureError, Unavailable
 from tenure.iterations import announce, ledger
 from tenure.iterations.catalog import Job
-from tenure.iterations.ledger import Caller, EndedBy, Outcome, Started
+from tenure.iterations.ledger import Caller, Ended, EndedBy, Outcome, Started
 from tenure.iterations.run import Run
 from tenure.kit import clock, crash
 from tenure.kit.logging import get_logger, masked
@@ -57,7 +57,8 @@ class _End:
     outcome: Outcome = Outcome.FAILED
     error_type: str | None = "Interrupted"
     error_message: str | None = None
-    written: bool = False
+    # Written, or kept to be written.
+    settled: bool = False
 
 
 class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
@@ -131,13 +132,11 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
         return started
 
     def _forsake(self, child: process.Child, slot: str, attempt: int, owner: str) -> None:
-        try:
-            ended = ledger.forsake(child.door, slot_id=slot, attempt=attempt, owner=owner)
-        except Unavailable as error:
-            _log.warning("start.left_to_reaper", slot_id=slot, reason=error.extra.get("reason"))
-            return
-        if ended is not None:
-            announce.ended(ended)
+        child.late.write(
+            lambda: ledger.forsake(child.door, slot_id=slot, attempt=attempt, owner=owner),
+            event="start.unknown",
+            slot_id=slot,
+        )
 
     def _run_body(self, run: Run, deps: Deps, end: _End) -> None:
         began = clock.monotonic()
@@ -178,7 +177,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
             self._try_to_write(child, end)
 
     def _try_to_write(self, child: process.Child, end: _End) -> None:
-        try:
+        def verdict() -> Ended | None:
             ended = ledger.end(
                 child.door,
                 owner=end.owner,
@@ -188,19 +187,16 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
                 error_message=end.error_message,
                 counters=end.counters,
             )
-        except Unavailable as error:
-            _log.warning("end.not_written", reason=error.extra.get("reason"))
-            return
-        end.written = True
-        crash.point("end.written", self.job.name)
-        if ended is not None:
-            announce.ended(ended)
-            process.tell_ended([ended])
+            crash.point("end.written", self.job.name)
+            return ended
+
+        child.late.write(verdict, event="end.waits", ended_by=EndedBy.CHILD.value)
+        end.settled = True
 
     def end_again(self) -> None:
-        """The second chance, after the run: write an END that could not be written before."""
+        """The second chance, after the run: write an END whose writing was broken off."""
         end, self._pending_end = self._pending_end, None
-        if end is not None and not end.written:
+        if end is not None and not end.settled:
             self._try_to_write(process.child(), end)
 
 

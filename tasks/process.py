@@ -12,8 +12,9 @@ from typing import Final
 
 from tasks import enqueue
 from tasks.door import settings
-from tenure.errors import BrokenRule, Unavailable
-from tenure.iterations import announce, ledger
+from tasks.late_ends import LateEnds
+from tenure.errors import BrokenRule
+from tenure.iterations import ledger
 from tenure.iterations.ledger import Ended, EndedBy, Outcome
 from tenure.iterations.node import Node
 from tenure.iterations.repair import Repair
@@ -29,6 +30,7 @@ _log = get_logger("tenure.worker")
 # At most three connections a child: one for the ledger, two for the job's transactions.
 _CHILD_POOL: Final = 2
 _STATEMENT_S: Final = 5.0
+_LAST_CHANCE_S: Final = 2.0
 # What the signs of progress need, by name.
 DATABASE: Final = "database"
 BROKER: Final = "broker"
@@ -44,24 +46,23 @@ class Parent:
     door: StatementDoor
     db: Database | None
     watchdog: Watchdog
+    late: LateEnds
 
     def end(self, owner: str, outcome: Outcome, by: EndedBy, error_type: str) -> None:
-        """Write an END that the child could not. Without PostgreSQL the row is left to the reaper.
+        """Write an END that the child could not, now or when PostgreSQL is back.
 
         This runs in the worker's event loop, so the door's statements are bounded to a few seconds.
         """
-        try:
-            ended = ledger.end(self.door, owner=owner, outcome=outcome, ended_by=by, error_type=error_type)
-        except Unavailable as error:
-            _log.warning("end.left_to_reaper", reason=error.extra.get("reason"))
-            return
-        if ended is not None:
-            announce.ended(ended)
-            tell_ended([ended])
+        self.late.write(
+            lambda: ledger.end(self.door, owner=owner, outcome=outcome, ended_by=by, error_type=error_type),
+            event="end.waits",
+            ended_by=by.value,
+        )
 
     def stop(self) -> None:
         """Leave in order."""
         self.watchdog.stop()
+        self.late.finish(_LAST_CHANCE_S)
         self.node.stop()
         self.door.close()
         if self.db is not None:
@@ -75,6 +76,7 @@ class Child:
     door: StatementDoor
     deps: Deps
     pid: int
+    late: LateEnds
 
 
 _parent: Parent | None = None
@@ -106,7 +108,7 @@ def start_parent(role: str, name: str) -> Parent:
     repair = Repair(door, lease_s=settings.node_lease_s, publish=enqueue.publish_due, on_end=tell_ended)
     node.start(repair)
     watchdog.start()
-    _parent = Parent(node, door, db, watchdog)
+    _parent = Parent(node, door, db, watchdog, LateEnds(tell_ended))
     return _parent
 
 
@@ -140,8 +142,15 @@ def child() -> Child:
             door=StatementDoor(url, application="tenure-child-ledger"),
             deps=build(settings, pool_size=_CHILD_POOL, application="tenure-child"),
             pid=os.getpid(),
+            late=LateEnds(tell_ended),
         )
     return _child
+
+
+def child_stops() -> None:
+    """The pool process is about to leave: what could not be written has its last chance."""
+    if _child is not None and _child.pid == os.getpid():
+        _child.late.finish(_LAST_CHANCE_S)
 
 
 def tell_ended(ended: Iterable[Ended]) -> None:

@@ -17,6 +17,7 @@ from celery.signals import (
     task_prerun,
     worker_init,
     worker_process_init,
+    worker_process_shutdown,
     worker_shutdown,
     worker_shutting_down,
 )
@@ -66,6 +67,10 @@ def _child_starts(**_: Any) -> None:
     process.child()
 
 
+def _child_stops(**_: Any) -> None:
+    process.child_stops()
+
+
 def _worker_drains(**_: Any) -> None:
     # From here on the loop stands still while running iterations end; a supervisor bounds that.
     process.parent().watchdog.stop()
@@ -91,6 +96,7 @@ setup_logging.connect(_log_as_json)
 worker_init.connect(_worker_starts)
 beat_init.connect(_beat_starts)
 worker_process_init.connect(_child_starts)
+worker_process_shutdown.connect(_child_stops)
 worker_shutting_down.connect(_worker_drains)
 worker_shutdown.connect(_worker_stops)
 task_prerun.connect(_bind_context)
