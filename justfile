@@ -29,7 +29,7 @@ setup:
 # Everything that must be green: style, types, layers, tests, the console's checks
 [group('check')]
 test *arguments: check console-check
-    "{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow" "$@"
+    "{{ python }}" -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" "$@"
 
 # The long forms that `test` leaves out
 [group('check')]

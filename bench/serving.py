@@ -15,8 +15,10 @@ from pathlib import Path
 
 import psutil
 
+from tenure.embedded.process import start
+
 ROOT = Path(__file__).resolve().parents[1]
-_START_S = 60.0
+_START_S = 180.0
 # What stands in for the free port in a command.
 PORT = "PORT"
 
@@ -25,7 +27,7 @@ PORT = "PORT"
 def running(command: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The process for the block's time; its output goes to `log`."""
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=dict(env), stdout=output, stderr=output)
+        process = start(command, env=env, cwd=ROOT, output=output)
     try:
         yield process
     finally:
