@@ -7,10 +7,8 @@ the operating system's count; latency is from publishing to the end of the body.
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,13 +16,13 @@ from kombu.connection import Connection
 from kombu.pools import producers
 
 from bench.machine import Servers, load_now, servers
+from bench.serving import running
 from tenure.iterations import slots
 from tenure.iterations.catalog import Job
 from tenure.iterations.queues import KEY_PREFIX
 from tenure.kit.db import Database, StatementDoor
 from tenure.kit.valkey import connect
 
-ROOT = Path(__file__).resolve().parents[1]
 _SLEEP = Job("sleep", "", None, 5, 10)
 _DONE = "bench:done"
 _ROUNDS = 10
@@ -38,14 +36,8 @@ def main(*, quick: bool) -> None:
             sys.executable, "-m", "celery", "-A", "bench.worker_app", "worker", "-Q", "default", "-c", "1",
             "-n", "bench@%h", "--without-gossip", "--without-mingle", "-l", "WARNING",
         ]  # fmt: skip
-        log = (where.folder / "worker.log").open("wb")
-        worker = subprocess.Popen(command, cwd=ROOT, env=where.environment(), stdout=log, stderr=log)
-        try:
+        with running(command, where.environment(), where.folder / "worker.log") as worker:
             _measure(where, worker.pid, count)
-        finally:
-            worker.terminate()
-            worker.wait(30)
-            log.close()
 
 
 def _measure(where: Servers, pid: int, count: int) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -21,10 +19,10 @@ from kombu.connection import Connection
 from kombu.pools import producers
 
 from bench.machine import Servers, load_now, servers
+from bench.serving import running
 from tenure.iterations.queues import KEY_PREFIX
 from tenure.kit.valkey import connect
 
-ROOT = Path(__file__).resolve().parents[1]
 # Ten jobs that have nothing to do, each every half second, their due times 50 ms apart.
 _JOBS: Final = (
     "payment_watcher", "activation", "expiry", "reminders", "trial_notifications",
@@ -71,15 +69,8 @@ def main(*, quick: bool) -> None:
 
 @contextmanager
 def _celery(words: Sequence[str], where: Servers, name: str, env: dict[str, str]) -> Iterator[None]:
-    with (where.folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", *words], cwd=ROOT, env=env, stdout=log, stderr=log
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
+    with running([sys.executable, "-m", "celery", *words], env, where.folder / f"{name}.log"):
+        yield
 
 
 def _bare(where: Servers, seconds: int) -> list[float]:
