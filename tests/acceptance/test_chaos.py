@@ -49,7 +49,7 @@ def run(*words: str) -> tuple[int, dict[str, Any], str]:
 
 @pytest.mark.parametrize("words", commands("short"), ids=lambda words: words[0])
 def test_what_the_page_shows_holds(words: list[str], tmp_path: Path):
-    code, evidence, said = run(*words, *PATIENCE, "--keep", str(tmp_path))
+    code, evidence, said = run(*words, *PATIENCE, "--evidence", str(tmp_path))
     assert evidence["findings"] == [], f"{said}\n{json.dumps(evidence['findings'], indent=1)}"
     assert code == 0, said
     assert evidence["ok"]

@@ -16,9 +16,11 @@ from tenure.chaos.faults import (
     disk,
     freeze,
     kill,
+    longrun,
     provider,
     shutdown,
     time,
+    zombie,
 )
 from tenure.chaos.field import Field
 from tenure.chaos.grounds import Ground, behind_proxies, plain, with_recipe
@@ -28,7 +30,6 @@ from tenure.chaos.workload.load import Measure
 
 Strike = Callable[[Field, Step], None]
 _APPS: Final = ("worker", "worker-payments", "beat", "relay", "web", "exporter")
-_WORKERS: Final = ("worker", "worker-payments")
 _ONE_MORE_BEAT: Final = Step(1.0, "second_beat", ("beat",), 0.0)
 
 
@@ -60,15 +61,16 @@ _KILLS: Final = Storm(
 )
 _ZOMBIES: Final = Storm(
     "zombies",
-    "workers and their children frozen past their lease, declared lost, and thawed in mid-work",
+    "workers frozen in mid-work until they are given up, thawed, and refused; relay and child frozen as well",
     (
-        Choice("freeze", ("child",), weight=2, for_s=(7.0, 9.0)),
-        Choice("freeze", _WORKERS, weight=2, for_s=(7.0, 9.0)),
-        Choice("freeze", ("beat", "relay"), weight=1, for_s=(6.0, 8.0)),
+        Choice("zombie", ("node",), weight=3, for_s=(0.2, 2.0)),
+        Choice("zombie", ("parent",), weight=2, for_s=(0.2, 2.0)),
     ),
     times=5,
-    gap_s=(1.0, 3.0),
-    strikes=MappingProxyType({"freeze": freeze.strike}),
+    gap_s=(0.5, 2.0),
+    first=(Step(0.5, "freeze", ("relay",), 6.0), Step(0.5, "freeze", ("child",), 6.0)),
+    strikes=MappingProxyType({"zombie": zombie.strike, "freeze": freeze.strike}),
+    ground=with_recipe(Recipe(jobs=longrun.LIMITS)),
 )
 _BROKER: Final = Storm(
     "broker",
@@ -184,16 +186,16 @@ _SHUTDOWN: Final = Storm(
     times=2,
     gap_s=(1.0, 3.0),
     strikes=MappingProxyType({"shutdown": shutdown.strike}),
-    ground=with_recipe(Recipe(jobs={"sleep": {"soft_s": 100, "hard_s": 120}})),
+    ground=with_recipe(Recipe(jobs=longrun.LIMITS)),
 )
 _CRASH_POINTS: Final = Storm(
     "crash-points",
-    f"death at each named point of the code, {crash.DEATHS} times at each",
-    tuple(Choice("crash", (point,)) for point in crash.points()),
-    times=len(crash.points()),
+    "death at each named point of the code, two or three times at each; a strike takes one part of the stack",
+    tuple(Choice("crash", part.points) for part in crash.PARTS),
+    times=len(crash.PARTS),
     gap_s=(0.5, 1.5),
     strikes=MappingProxyType({"crash": crash.strike}),
-    ground=with_recipe(Recipe(files={"TENURE_CRASH_AT_FILE": "crash_at"})),
+    ground=with_recipe(Recipe(jobs=longrun.LIMITS, files={"TENURE_CRASH_AT_FILE": "crash_at"})),
 )
 _DISK_FULL: Final = Storm(
     "disk-full",

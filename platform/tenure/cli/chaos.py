@@ -29,7 +29,10 @@ _MOST_SEED = 2**31
     "--heal-within", type=float, default=30.0, show_default=True, help="Seconds that healing may take."
 )
 @click.option(
-    "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep history, logs, journals."
+    "--evidence",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder that history, logs and journals are kept in.",
 )
 @json_option
 def chaos(
@@ -39,7 +42,7 @@ def chaos(
     seed: int | None,
     times: int | None,
     heal_within: float,
-    keep: Path | None,
+    folder: Path | None,
     as_json: bool,
 ) -> int:
     """Start a throw-away stack, strike it with the faults of run NAME (or `all`), and check what is left.
@@ -60,8 +63,8 @@ def chaos(
     told = []
     for storm in chosen:
         console.print(f"[bold]{storm.name}[/bold] with seed {seed}: {storm.title}")
-        folder = keep / storm.name if keep is not None and name == "all" else keep
-        options = Options(seed, times, heal_within, folder)
+        own = folder / storm.name if folder is not None and name == "all" else folder
+        options = Options(seed, times, heal_within, own)
         with console.status("") as status:
             began = clock.monotonic()
 

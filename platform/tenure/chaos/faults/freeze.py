@@ -26,21 +26,21 @@ def strike(field: Field, step: Step) -> None:
     target, victim = found
     family = frozen(victim)
     try:
-        stopped = field.until(lambda: all(_state(one) == "T" for one in family), within_s=_STOPPED_S)
+        stopped = field.until(lambda: all(is_frozen(one) for one in family), within_s=_STOPPED_S)
         states = {one.pid: _state(one) for one in family}
         field.wait(step.for_s)
     finally:
         thaw(family)
-    going = field.until(lambda: all(_state(one) != "T" for one in family), within_s=_STOPPED_S)
+    going = field.until(lambda: not any(is_frozen(one) for one in family), within_s=_STOPPED_S)
     field.record(
         "freeze", target, happened=bool(stopped), states=states, for_s=step.for_s, continued=bool(going)
     )
 
 
-def frozen(leader: Identity) -> list[Identity]:
-    """Stop the process and everything below it, the leader first so that it starts nothing new."""
+def frozen(leader: Identity, *, alone: bool = False) -> list[Identity]:
+    """Stop the process and, unless `alone`, everything below it; the leader first: it starts nothing new."""
     os.kill(leader.pid, signal.SIGSTOP)
-    below = psutil.Process(leader.pid).children(recursive=True)
+    below = [] if alone else psutil.Process(leader.pid).children(recursive=True)
     family = [leader, *(one for child in below if (one := Identity.of(child.pid)) is not None)]
     for one in family[1:]:
         with suppress(ProcessLookupError):
@@ -54,6 +54,11 @@ def thaw(family: list[Identity]) -> None:
         if one.alive:
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGCONT)
+
+
+def is_frozen(one: Identity) -> bool:
+    """Whether the kernel says that it is stopped."""
+    return _state(one) == "T"
 
 
 def _state(one: Identity) -> str:

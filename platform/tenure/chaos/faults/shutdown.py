@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
+from tenure.chaos.faults import longrun
 from tenure.chaos.field import Field
 from tenure.chaos.plan import Step
-from tenure.errors import TenureError
 from tenure.kit import clock
 
-_STARTED_S: Final = 45.0
 _ENDED_S: Final = 60.0
 # What is allowed for an orderly stop of everything: see `tenure down`.
 _DOWN_S: Final = 75.0
@@ -18,10 +17,9 @@ _DOWN_S: Final = 75.0
 def strike(field: Field, step: Step) -> None:
     """`down` while a run goes on (target: its scope for the job `sleep`), then `up`."""
     scope = step.targets[0]
-    slot = field.ask_for_a_run("sleep", scope)
-    running = field.until(lambda: _run(field, slot), within_s=_STARTED_S)
-    if not running or running["ended_at"] is not None:
-        field.record("shutdown", scope, happened=False, reason="the work did not start", run=running)
+    slot = longrun.started(field, scope)
+    if slot is None:
+        field.record("shutdown", scope, happened=False, reason="the work did not start")
         return
     roles = [one for name in field.stack.roles() if (one := field.stack.identity(name)) is not None]
     began = clock.monotonic()
@@ -29,7 +27,9 @@ def strike(field: Field, step: Step) -> None:
     took = round(clock.monotonic() - began, 1)
     gone = not any(role.alive for role in roles)
     field.stack.start()
-    ended = field.until(lambda: (it := _run(field, slot)) and it["ended_at"] and it, within_s=_ENDED_S)
+    ended = field.until(
+        lambda: (run := longrun.seen(field, slot)) and run["ended_at"] and run, within_s=_ENDED_S
+    )
     field.record(
         "shutdown",
         scope,
@@ -40,11 +40,3 @@ def strike(field: Field, step: Step) -> None:
         outcome=ended["outcome"] if ended else None,
         ended_by=ended["ended_by"] if ended else None,
     )
-
-
-def _run(field: Field, slot: str) -> dict[str, Any] | None:
-    try:
-        items: list[dict[str, Any]] = field.stack.api("GET", f"/iterations?slot={slot}")["items"]
-    except TenureError:
-        return None
-    return items[0] if items else None
