@@ -315,15 +315,21 @@ class Stack:
 
     def log_lines(self, *events: str) -> Iterator[dict[str, Any]]:
         """The log lines of these events over all roles."""
-        files = sorted((self.data_dir / "logs").glob("*.log*"))
         wanted = tuple(f'"{event}"' for event in events)
-        for file in files:
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                if any(event in line for event in wanted):
-                    with suppress(ValueError):
-                        entry = json.loads(line)
-                        if entry.get("event") in events:
-                            yield entry
+        for line in self._log():
+            if any(event in line for event in wanted):
+                with suppress(ValueError):
+                    entry = json.loads(line)
+                    if entry.get("event") in events:
+                        yield entry
+
+    def said(self, *words: str) -> bool:
+        """Whether a log line of any role has all these words."""
+        return any(all(word in line for word in words) for line in self._log())
+
+    def _log(self) -> Iterator[str]:
+        for file in sorted((self.data_dir / "logs").glob("*.log*")):
+            yield from file.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _json_lines(files: Sequence[Path]) -> list[dict[str, Any]]:

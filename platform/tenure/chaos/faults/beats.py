@@ -15,7 +15,7 @@ from tenure.kit.db import StatementDoor
 
 _READY_S: Final = 60.0
 _BEATS: Final = """
-SELECT count(*) AS n FROM node WHERE role = 'beat' AND stopped_at IS NULL AND lease_until > clock_timestamp()
+SELECT pid FROM node WHERE role = 'beat' AND stopped_at IS NULL AND lease_until > clock_timestamp()
 """
 
 
@@ -32,8 +32,10 @@ def strike(field: Field, step: Step) -> None:
     field.healing.callback(_end, beat)
     door = StatementDoor(field.stack.database_url, application="tenure-chaos")
     with closing(door):
-        alive = field.until(lambda: (n := door.run(_BEATS)[0]["n"]) > 1 and n, within_s=_READY_S)
-    field.record("second_beat", step.targets[0], happened=bool(alive), pid=beat.pid, beats=alive or 1)
+        alive = field.until(
+            lambda: beat.pid in (pids := {row["pid"] for row in door.run(_BEATS)}) and pids, within_s=_READY_S
+        )
+    field.record("second_beat", step.targets[0], happened=bool(alive), pid=beat.pid, beats=len(alive or ()))
 
 
 def _end(beat: subprocess.Popen[bytes]) -> None:

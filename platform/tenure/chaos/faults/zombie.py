@@ -45,20 +45,25 @@ def strike(field: Field, step: Step) -> None:
     finally:
         thaw(family)
     refused = field.until(lambda: _refused(field, run["id"]), within_s=_REFUSED_S)
+    # The child has come to its own END, with another outcome than the row has.
+    ended_well = field.until(lambda: field.stack.said(run["id"], "succeeded", "'ok'"), within_s=_REFUSED_S)
     after, end = _written(field, run["id"]), longrun.seen(field, slot)
     verdict = {name: lost[name] for name in ("outcome", "ended_by", "error_type")} if lost else {}
     by_reaper = verdict.get("outcome") == "lost" and verdict.get("ended_by") == "reaper"
     field.record(
         "zombie",
         target,
-        # Its END lost as well: the row is to the microsecond what the reaper wrote.
-        happened=bool(stopped) and by_reaper and bool(refused) and after == before > 0 and end == lost,
+        # Both its writes and its END were refused: the row is to the microsecond what the reaper wrote.
+        happened=bool(stopped and by_reaper and refused and ended_well)
+        and after == before > 0
+        and end == lost,
         iteration=run["id"],
         frozen=len(family),
         **verdict,
         writes_before=before,
         writes_after=after,
         refused=refused,
+        childs_own_outcome="ok" if ended_well else None,
         end_unchanged=end == lost,
     )
 

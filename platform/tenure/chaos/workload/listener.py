@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, Final
 
 import websocket
@@ -56,29 +57,56 @@ class Listener(threading.Thread):
         return max((note.seq for note in self.notes[channel]), default=0)
 
     def behind(self, tops: Mapping[str, int], *, within_s: float) -> dict[str, int]:
-        """The channels whose ends (`tops`) it has not heard of in time, and how far it got."""
+        """The channels whose ends (`tops`) it has not heard of in time, and how far it got.
+
+        Who was told that all up to the channel's very end is lost has heard of it as well.
+        """
         deadline = clock.monotonic() + within_s
         while True:
             late = {channel: at for channel, top in tops.items() if (at := self.seen(channel)) < top}
+            late = {channel: at for channel, at in late.items() if not self._knows_of_loss(channel)}
             if not late or clock.monotonic() > deadline or self._stopping.wait(_TICK_S / 4):
                 return late
 
+    def _knows_of_loss(self, channel: str) -> bool:
+        """Whether the last that it was told is a loss up to where the channel stands now."""
+        notes = self.notes[channel]
+        if not notes or notes[-1].kind is not NoteKind.LOST:
+            return False
+        probe = Listener(-1, self._stack)  # what it hears on the way is not ours
+        try:
+            with closing(probe._opened()) as socket:
+                end = probe._subscribed(socket, {})[channel]
+        except (websocket.WebSocketException, OSError, ValueError, KeyError):
+            return False  # the next look asks again
+        return (notes[-1].offset, notes[-1].epoch) == (end["offset"], end["epoch"])
+
     def _connected(self) -> None:
-        address = self._stack.url.replace("http", "ws", 1) + "/ws"
-        socket = websocket.create_connection(address, timeout=_CONNECT_S, suppress_origin=True)
+        socket = self._opened()
         try:
             self.connections += 1
             self._dropping.clear()
-            socket.send(json.dumps({"type": "auth", "token": self._stack.key}))
-            self._until(socket, "authenticated")
             since = {name: {"offset": at[0], "epoch": at[1]} for name, at in self._at.items()}
-            ask = {"type": "subscribe", "channels": list(CHANNELS), "since": since, "rid": "s"}
-            socket.send(json.dumps(ask))
-            self._take_position(self._until(socket, "ack")["result"]["channels"])
+            self._take_position(self._subscribed(socket, since))
             socket.settimeout(_TICK_S)
             self._listen(socket)
         finally:
             socket.close(timeout=1)
+
+    def _opened(self) -> websocket.WebSocket:
+        """A connection of the administrator; the caller closes it."""
+        address = self._stack.url.replace("http", "ws", 1) + "/ws"
+        socket = websocket.create_connection(address, timeout=_CONNECT_S, suppress_origin=True)
+        socket.send(json.dumps({"type": "auth", "token": self._stack.key}))
+        return socket
+
+    def _subscribed(self, socket: websocket.WebSocket, since: Mapping[str, Any]) -> dict[str, Any]:
+        """Subscribe to all, and where each channel stands."""
+        self._until(socket, "authenticated")
+        ask = {"type": "subscribe", "channels": list(CHANNELS), "since": since, "rid": "s"}
+        socket.send(json.dumps(ask))
+        channels: dict[str, Any] = self._until(socket, "ack")["result"]["channels"]
+        return channels
 
     def _take_position(self, channels: Mapping[str, Any]) -> None:
         for name, at in channels.items():
