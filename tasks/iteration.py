@@ -75,6 +75,8 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
         child = process.child()
         owner: str = self.request.get(OWNER_HEADER)
         started = self._start(child, slot, attempt, owner)
+        if started is None:
+            self._end_of_a_dead_child(child, owner)
         if started is None or started.state != "started":
             return {"slot": slot, "dropped": "decided before" if started is None else started.reason}
         run = Run(
@@ -136,6 +138,25 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
             lambda: ledger.forsake(child.door, slot_id=slot, attempt=attempt, owner=owner),
             event="start.unknown",
             slot_id=slot,
+        )
+
+    def _end_of_a_dead_child(self, child: process.Child, owner: str) -> None:
+        """End what an earlier child began for this very message and was killed over.
+
+        When a child dies before its parent has read that it took the message, the pool gives the message to
+        another child and forgets the dead one (billiard puts back what was not accepted). The owner is made
+        for each delivery, so nobody else's run can match; without this it would stay open until its deadline.
+        """
+        child.late.write(
+            lambda: ledger.end(
+                child.door,
+                owner=owner,
+                outcome=Outcome.KILLED,
+                ended_by=EndedBy.PARENT,  # on whose behalf the message came again
+                error_type="WorkerLostError",
+            ),
+            event="end.waits",
+            ended_by=EndedBy.PARENT.value,
         )
 
     def _run_body(self, run: Run, deps: Deps, end: _End) -> None:
