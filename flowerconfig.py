@@ -12,7 +12,7 @@ from tasks.door import settings
 
 url_prefix = "flower"
 read_only = True
-max_tasks = 5000
+max_tasks = 1000  # what it keeps in memory; the ledger has the rest
 natural_time = False
 
 if settings.flower_url is not None:
