@@ -339,6 +339,7 @@ def test_an_endpoint_that_is_down_loses_no_tries_to_calls_that_were_not_made(
         "TENURE_SECRET_KEY": "a key for tests that is long enough",
     }  # fmt: skip
     deps = wiring.Deps(load(given), db)
+    deps.keys.ring()  # read before the transaction, as a request does
     with db.transaction() as session:
         made = create_endpoint(
             session,

@@ -64,6 +64,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def endpoint(deps: wiring.Deps, url: str, types: list[str] = ALL) -> dict[str, Any]:
+    deps.keys.ring()  # read before the transaction, as a request does
     with deps.db.transaction() as session:
         return create_endpoint(
             session, url=url, types=types, allow_private=True, sealer=deps.webhook_sealer, actor=SYSTEM
