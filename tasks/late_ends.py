@@ -37,18 +37,13 @@ class LateEnds:
         self._awake = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def write(self, verdict: Verdict, *, event: str, **about: object) -> bool:
-        """Give the verdict now if that is possible, else as soon as it is.
-
-        True when it was given now, be it by somebody else before. `event` is logged when it has to wait.
-        """
+    def write(self, verdict: Verdict, *, event: str, **about: object) -> None:
+        """Give the verdict now if that is possible, else as soon as it is; then `event` is logged."""
         try:
             self._give(verdict)
         except Unavailable as error:
             _log.warning(event, reason=error.extra.get("reason"), **about)
             self._keep(verdict)
-            return False
-        return True
 
     def finish(self, within_s: float) -> None:
         """Before the process ends: a last chance for what waits."""
@@ -66,7 +61,7 @@ class LateEnds:
     def _keep(self, verdict: Verdict) -> None:
         with self._lock:
             self._waiting.append((clock.monotonic(), verdict))
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="tenure-late-ends", daemon=True)
                 self._thread.start()
         self._awake.set()
@@ -82,10 +77,11 @@ class LateEnds:
     def _round(self) -> None:
         for _ in range(len(self._waiting)):
             since, verdict = self._waiting[0]
-            try:
-                if clock.monotonic() - since < _OLDEST_S:
+            age = clock.monotonic() - since
+            if age < _OLDEST_S:
+                try:
                     self._give(verdict)
-                    _log.info("end.written_late", after_s=round(clock.monotonic() - since, 1))
-            except Unavailable:
-                return
+                except Unavailable:
+                    return
+                _log.info("end.written_late", after_s=round(age, 1))
             self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""Fixtures for tests that talk to a running web process."""
+"""Fixtures that several files share: a node with its ledger door, and a running web process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,27 @@ import pytest
 
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.valkey import Valkey
+from tenure.iterations.node import Node
+from tenure.kit.db import StatementDoor
 from tests.support import services
 from tests.support import web as web_support
+
+
+@pytest.fixture
+def door(database_url: str) -> Iterator[StatementDoor]:
+    """A ledger door of the test's own."""
+    door = StatementDoor(database_url, application="tenure-test")
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def node(database_url: str) -> Iterator[Node]:
+    """A registered worker node with a minute's lease."""
+    node = Node(role="worker", name="w", database_url=database_url, lease_s=60)
+    node.register()
+    yield node
+    node.stop()
 
 
 @pytest.fixture(scope="module")

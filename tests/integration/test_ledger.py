@@ -20,21 +20,6 @@ JOB = Job("sleep", "Sleep", None, 5, 10)
 
 
 @pytest.fixture
-def door(database_url: str) -> Iterator[StatementDoor]:
-    door = StatementDoor(database_url, application="tenure-test")
-    yield door
-    door.close()
-
-
-@pytest.fixture
-def node(database_url: str) -> Iterator[Node]:
-    node = Node(role="worker", name="w", database_url=database_url, lease_s=60)
-    node.register()
-    yield node
-    node.stop()
-
-
-@pytest.fixture
 def judge(database_url: str) -> Iterator[Node]:
     """Another node, which looks after what the first one leaves."""
     node = Node(role="beat", name="b", database_url=database_url, lease_s=60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -11,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from bench.verify import load
-from tenure.events import order
 from tenure.exporter import render
 from tenure.iterations import alerting, ledger, slots, tally
 from tenure.iterations.catalog import Job
@@ -26,21 +24,6 @@ JOB = Job("sleep", "Sleep", None, 5, 10)
 HISTORY = ("iteration", "slot", "event", "event_seq")
 
 
-@pytest.fixture
-def door(database_url: str) -> Iterator[StatementDoor]:
-    door = StatementDoor(database_url, application="tenure-test")
-    yield door
-    door.close()
-
-
-@pytest.fixture
-def node(database_url: str) -> Iterator[Node]:
-    node = Node(role="worker", name="w", database_url=database_url, lease_s=60)
-    node.register()
-    yield node
-    node.stop()
-
-
 def a_run(db: Database, door: StatementDoor, node: Node, owner: str, outcome: Outcome | None) -> None:
     """One that ends so, or that finds another one open and is skipped."""
     with db.transaction() as session:
@@ -49,13 +32,6 @@ def a_run(db: Database, door: StatementDoor, node: Node, owner: str, outcome: Ou
     ledger.start(door, slot_id=slot, attempt=1, caller=caller, deadline_s=60)
     if outcome is not None:
         ledger.end(door, owner=owner, outcome=outcome, ended_by=EndedBy.CHILD, error_type="Why")
-
-
-def give_places(db: Database) -> None:
-    with db.transaction() as session:
-        assert order.lead(session, holder="test", lease_s=60)
-        while order.number_pending(session):
-            continue
 
 
 def told(db: Database, live: redis.Redis) -> dict[tuple[str, str], float]:
@@ -77,7 +53,7 @@ def test_every_run_is_counted_once_before_and_after_it_is_folded_and_forgotten(d
     a_run(db, door, node, "two", Outcome.FAILED)
     a_run(db, door, node, "open", None)
     a_run(db, door, node, "late", None)
-    give_places(db)
+    build.give_places(db)
     expected = {
         ("tenure_iterations_started_total", "sleep"): 3,
         ("tenure_iterations_ended_total", "ok"): 1,
@@ -94,7 +70,7 @@ def test_every_run_is_counted_once_before_and_after_it_is_folded_and_forgotten(d
         session.execute(text("DELETE FROM event WHERE type = 'iteration.started'"))
     assert told(db, live) == expected
     a_run(db, door, node, "later", None)
-    give_places(db)
+    build.give_places(db)
     assert told(db, live) == {**expected, ("tenure_slots_skipped_total", "overlap"): 2}
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.valkey import Valkey
-from tenure.events import order
 from tenure.kit import crash
 from tenure.kit.db import Database
 from tenure.verify.run import verify
+from tests.support import builders as build
 from tests.support import services
 from tests.support.waiting import until
 from tests.support.worker import Ledger, Process, environment, worker
@@ -79,10 +79,7 @@ def told(ledger: Ledger, iteration_id: str) -> list[str]:
 
 def verified(db: Database) -> None:
     """Every invariant holds, once the events have their places (which is the relay's work)."""
-    with db.transaction() as session:
-        order.lead(session, holder="test", lease_s=1)
-        while order.number_pending(session):
-            continue
+    build.give_places(db)
     broken = [(verdict.id, verdict.title, verdict.samples) for verdict in verify(db) if verdict.violated]
     assert broken == []
 

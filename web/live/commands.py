@@ -202,10 +202,7 @@ def admit(hub: Hub, connection: Connection, principal: Principal) -> None:
     if connection.gone:
         hub.census.leave(principal.name)
         return
-    connection.principal = principal
-    _set_expiry(connection, principal)
-    expires_at = _expires_at(principal)
-    connection.send(frames.message("authenticated", {"user": _shown(principal), "expires_at": expires_at}))
+    _belongs_to(connection, principal)
     log.info(
         "ws.authenticated",
         connection=connection.id,
@@ -222,17 +219,18 @@ def _auth_refresh(hub: Hub, connection: Connection, document: Document) -> Outco
     principal = authenticate(hub.services.db, hub.services.tokens, token)
     if current is None or principal.name != current.name:
         raise Forbidden("this token is somebody else's")
+    _belongs_to(connection, principal)
+    return Outcome({"expires_at": _expires_at(principal)})
+
+
+def _belongs_to(connection: Connection, principal: Principal) -> None:
+    """The connection is this principal's, until its token ends; the client is told."""
     connection.principal = principal
-    _set_expiry(connection, principal)
-    expires_at = _expires_at(principal)
-    connection.send(frames.message("authenticated", {"user": _shown(principal), "expires_at": expires_at}))
-    return Outcome({"expires_at": expires_at})
-
-
-def _set_expiry(connection: Connection, principal: Principal) -> None:
     connection.expiry_told = False
     left = None if principal.expires_at is None else principal.expires_at - clock.unix_seconds()
     connection.expires = 0.0 if left is None else clock.monotonic() + left
+    who: messages.Authenticated = {"user": _shown(principal), "expires_at": _expires_at(principal)}
+    connection.send(frames.message("authenticated", who))
 
 
 def _expires_at(principal: Principal) -> str | None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -61,7 +62,7 @@ class Reply:
     drip_s: float = 0.0
 
 
-class HttpStandIn:
+class HttpStandIn(ABC):
     """Base of the stand-ins: subclasses say in `answer` what they do with a request."""
 
     def __init__(self, *, port: int = 0, host: str = "127.0.0.1") -> None:
@@ -73,9 +74,9 @@ class HttpStandIn:
         self.url = f"http://{host}:{self.port}"
         self._thread: threading.Thread | None = None
 
+    @abstractmethod
     def answer(self, request: Request) -> Reply:
         """What this request gets. May raise TenureError (its status is the answer) or Cut."""
-        raise NotImplementedError
 
     def fault_reply(self, fault: Fault) -> Reply:
         """The error answer of a planned status; protocols with their own shape override it."""
