@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 from tasks.door import jobs
 from tasks.iteration import iteration
-from tenure.errors import IterationOver
+from tenure.errors import IterationOver, Unavailable
 from tenure.events.append import NewEvent, append
 from tenure.iterations.run import Run
 from tenure.kit import clock
@@ -100,7 +100,10 @@ def _use_all_memory(_: Run, __: str) -> None:
 
 
 def _write(run: Run, argument: str) -> None:
-    """Write for ever under the fence; once refused, try so many times more and tell how many were."""
+    """Write for ever under the fence; once refused, try so many times more and tell how many were.
+
+    A transaction that PostgreSQL ended (this process was frozen within it) is no answer: it tries again.
+    """
     tries, refused = int(argument or "1"), 0
     while refused == 0 or tries > 0:
         try:
@@ -108,6 +111,9 @@ def _write(run: Run, argument: str) -> None:
                 append(session, [NewEvent("sleep.wrote", f"iteration:{run.iteration_id}", ("system",))])
         except IterationOver:
             refused += 1
+        except Unavailable:
+            time.sleep(_BETWEEN_WRITES_S)
+            continue
         tries -= refused > 0
         time.sleep(_BETWEEN_WRITES_S)
     _log.warning("sleep.refused", iteration_id=run.iteration_id, times=refused)

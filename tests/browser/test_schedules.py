@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.conftest import Tab
 from tests.browser.test_console import remember_page, sign_in, unexpected, was_not_reloaded
 from tests.support.stack import Stack
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -156,7 +157,9 @@ def test_a_killed_run_names_the_parent_as_the_writer_of_its_end(stack: Stack, ta
 def test_a_skip_is_found_by_its_reason(stack: Stack, tab: Tab):
     # The second of two runs of one scope that overlap is skipped.
     scope = f"ok:4.{uuid.uuid4().int % 10**6:06d}"
-    stack.api("POST", "/jobs/sleep/runs", {"scope": scope})
+    first = stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
+    # Whichever of the two a child takes first runs: the second is asked for once the first does.
+    until(lambda: stack.api("GET", f"/slots/{first}")["iterations"], what="the first runs")
     slot = stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
     page = tab.page
     sign_in(page, stack, "/slots?reason=overlap&state=skipped")

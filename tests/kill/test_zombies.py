@@ -9,9 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+import psycopg
 import pytest
 
 from tenure.chaos.proxy import Mode, Proxy, Weather
+from tenure.kit.db import Database
 from tests.kill.conftest import LIMITS, told, verified
 from tests.support import builders as build
 from tests.support.waiting import until
@@ -76,6 +78,49 @@ def test_every_late_write_of_a_run_that_was_given_up_is_refused(
         assert writes(ledger, lost["id"]) == before
         assert ledger.iterations(slots[0]) == [lost]
         assert told(ledger, lost["id"])[-1] == "iteration.ended"
+    verified(ledger.db)
+
+
+def backends_of_children(db: Database, doing: str) -> list[int]:
+    """The server's processes that do this for a worker's child (a pattern of state and wait)."""
+    found = build.rows(
+        db,
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'tenure-child'"
+        " AND state || ' ' || coalesce(wait_event_type, '') LIKE :doing",
+        doing=doing,
+    )
+    return [pid for (pid,) in found]
+
+
+def test_a_zombie_that_was_frozen_in_its_transaction_goes_on_after_the_server_ended_that(
+    database_url: str, broker_url: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    env = environment(database_url, broker_url, tmp_path, TENURE_JOBS=LONG)
+    with worker(env, tmp_path, name="zombie") as zombie:
+        slot = ledger.run("sleep", f"write:{LATE_WRITES}")
+        run = ledger.started(slot)
+        until(lambda: writes(ledger, run["id"]) > 3, what="it writes")
+        frozen = {zombie.pid, *zombie.children()}
+        with psycopg.connect(database_url) as holder:
+            # Nobody can write an event: the child's transaction waits in its middle.
+            holder.execute("LOCK TABLE event IN SHARE MODE")
+            until(lambda: backends_of_children(ledger.db, "active Lock"), what="it waits")
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+        (open_one,) = until(
+            lambda: backends_of_children(ledger.db, "idle in transaction%"), what="it is open"
+        )
+        with worker(env, tmp_path, name="second"):
+            lost = ledger.ended(slot, within=60)
+            assert (lost["outcome"], lost["ended_by"], lost["error_type"]) == ("lost", "reaper", "NodeLost")
+        assert open_one not in backends_of_children(ledger.db, "%"), "the server has ended the transaction"
+        before = writes(ledger, lost["id"])
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: zombie.lines("sleep.refused"), 60, what="it has tried to write")
+        assert [line["times"] for line in zombie.lines("sleep.refused")] == [LATE_WRITES]
+        assert writes(ledger, lost["id"]) == before
+        assert ledger.iterations(slot) == [lost]
     verified(ledger.db)
 
 
