@@ -9,7 +9,7 @@ from typing import Final
 
 import psutil
 
-from tenure.chaos.faults.processes import first_there
+from tenure.chaos.faults.processes import first_held, is_frozen, state
 from tenure.chaos.field import Field
 from tenure.chaos.plan import Step
 from tenure.embedded.process import Identity
@@ -19,7 +19,7 @@ _STOPPED_S: Final = 5.0
 
 def strike(field: Field, step: Step) -> None:
     """Freeze the first target with its children for a while; proved by the kernel's state `T` of each."""
-    found = first_there(field, step.targets)
+    found = first_held(field, step.targets)
     if found is None:
         field.record("freeze", step.targets[0], happened=False, reason="no such process came up")
         return
@@ -27,20 +27,31 @@ def strike(field: Field, step: Step) -> None:
     family = frozen(victim)
     try:
         stopped = field.until(lambda: all(is_frozen(one) for one in family), within_s=_STOPPED_S)
-        states = {one.pid: _state(one) for one in family}
+        states = {one.pid: state(one) for one in family}
         field.wait(step.for_s)
     finally:
         thaw(family)
     going = field.until(lambda: not any(is_frozen(one) for one in family), within_s=_STOPPED_S)
     field.record(
-        "freeze", target, happened=bool(stopped), states=states, for_s=step.for_s, continued=bool(going)
+        "freeze",
+        target,
+        happened=bool(stopped and states),
+        states=states,
+        for_s=step.for_s,
+        continued=bool(going),
     )
 
 
 def frozen(leader: Identity, *, alone: bool = False) -> list[Identity]:
-    """Stop the process and, unless `alone`, everything below it; the leader first: it starts nothing new."""
-    os.kill(leader.pid, signal.SIGSTOP)
-    below = [] if alone else psutil.Process(leader.pid).children(recursive=True)
+    """Stop the process and, unless `alone`, everything below it; the leader first: it starts nothing new.
+
+    Those that live of them; none when the leader has ended.
+    """
+    try:
+        os.kill(leader.pid, signal.SIGSTOP)
+        below = [] if alone else psutil.Process(leader.pid).children(recursive=True)
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return []
     family = [leader, *(one for child in below if (one := Identity.of(child.pid)) is not None)]
     for one in family[1:]:
         with suppress(ProcessLookupError):
@@ -54,16 +65,3 @@ def thaw(family: list[Identity]) -> None:
         if one.alive:
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGCONT)
-
-
-def is_frozen(one: Identity) -> bool:
-    """Whether the kernel says that it is stopped."""
-    return _state(one) == "T"
-
-
-def _state(one: Identity) -> str:
-    """The kernel's letter for the process's state; `gone` without a process."""
-    try:
-        return "T" if psutil.Process(one.pid).status() == psutil.STATUS_STOPPED else "R"
-    except psutil.NoSuchProcess:
-        return "gone"

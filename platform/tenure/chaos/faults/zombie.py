@@ -12,7 +12,8 @@ from typing import Any, Final
 import psutil
 
 from tenure.chaos.faults import longrun
-from tenure.chaos.faults.freeze import frozen, is_frozen, thaw
+from tenure.chaos.faults.freeze import frozen, thaw
+from tenure.chaos.faults.processes import is_frozen
 from tenure.chaos.field import Field
 from tenure.chaos.plan import Step
 from tenure.embedded.process import Identity
@@ -38,7 +39,7 @@ def strike(field: Field, step: Step) -> None:
     field.until(lambda: _written(field, run["id"]) > 0, within_s=_FIRST_S)
     family = frozen(leader) if target == "node" else frozen(leader, alone=True)
     try:
-        stopped = field.until(lambda: all(is_frozen(one) for one in family))
+        stopped = field.until(lambda: bool(family) and all(is_frozen(one) for one in family))
         lost = field.until(lambda: _ended(field, slot), within_s=_LOST_S)
         before = _written(field, run["id"])
         field.wait(step.for_s)
