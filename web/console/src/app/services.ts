@@ -3,6 +3,7 @@ import { Api } from "@/http/api";
 import { isProblem } from "@/http/problem";
 import { observeClock } from "@/http/serverClock";
 import { LiveClient } from "@/live/client";
+import { tabStore } from "@/live/tabStore";
 import { browserTimers } from "@/live/timers";
 import { Session } from "@/session/session";
 
@@ -33,11 +34,7 @@ export const live = new LiveClient({
   timers: browserTimers,
   random: Math.random,
   credentials: session,
-  // Per tab: two tabs must not both send what one of them was asked.
-  store: {
-    load: () => sessionStorage.getItem(COMMANDS_KEY),
-    save: (text) => sessionStorage.setItem(COMMANDS_KEY, text),
-  },
+  store: tabStore(() => window.sessionStorage, COMMANDS_KEY),
   wallClock: () => Date.now(),
 });
 
@@ -87,6 +84,9 @@ export function startServices(): void {
       void queryClient.cancelQueries();
       queryClient.clear();
       if (!now.expired) tabs?.postMessage(SIGN_OUT);
+    } else if (now.status === "signed_out") {
+      // What a page before this one left waiting was asked by somebody else, perhaps.
+      live.discardWaiting();
     }
   });
 
@@ -95,22 +95,18 @@ export function startServices(): void {
       if (event.data === SIGN_OUT && signedIn) session.forget(true);
     };
   }
-  window.addEventListener("online", () => signedIn && live.connect());
+  window.addEventListener("online", () => live.wake());
   window.addEventListener("offline", () => live.probe());
-  leaveWhileHidden(() => signedIn);
+  leaveWhileHidden();
   void session.start();
 }
 
-function leaveWhileHidden(signedIn: () => boolean): void {
+function leaveWhileHidden(): void {
   let timer: number | null = null;
   document.addEventListener("visibilitychange", () => {
     if (timer !== null) window.clearTimeout(timer);
     timer = null;
-    if (document.hidden) {
-      timer = window.setTimeout(() => live.disconnect("hidden"), HIDDEN_MS);
-    } else if (signedIn()) {
-      live.connect();
-      live.probe();
-    }
+    if (document.hidden) timer = window.setTimeout(() => live.disconnect("hidden"), HIDDEN_MS);
+    else live.wake();
   });
 }

@@ -79,6 +79,8 @@ export class LiveClient implements Line {
   private socket: SocketLike | null = null;
   private goodbyeMs: number | null = null;
   private refreshed = false;
+  /** The server named the moment of the return. */
+  private bidden = false;
   private reopen = false;
   private askedAt = 0;
 
@@ -110,8 +112,10 @@ export class LiveClient implements Line {
   };
 
   connect(): void {
-    const { state } = this.state;
+    const { state, nextAttemptAt } = this.state;
     if (state === "CONNECTING" || state === "AUTH" || state === "OPEN") return;
+    // A new token is being asked for: the answer decides what comes next.
+    if (state === "RECONNECTING" && nextAttemptAt === null) return;
     if (state === "CLOSING") {
       this.reopen = true;
       return;
@@ -120,8 +124,19 @@ export class LiveClient implements Line {
     this.openSocket();
   }
 
+  /**
+   * The page or its network is back: what waits is tried at once, what is open is asked whether it
+   * is alive. Where the server said when, or no, that stands; only a person may ask again.
+   */
+  wake(): void {
+    const { state, reason } = this.state;
+    if (state === "OPEN") this.probe();
+    else if (state === "RECONNECTING" ? !this.bidden : reason === "hidden") this.connect();
+  }
+
   /** Ends the connection and every wait for one. `signed_out` also forgets what was received. */
   disconnect(reason: ClosedReason): void {
+    if (reason === "hidden" && this.state.state === "CLOSED") return;
     this.reopen = false;
     if (reason === "signed_out") {
       this.channels.forgetAll();
@@ -134,6 +149,7 @@ export class LiveClient implements Line {
       return;
     }
     this.stopClocks();
+    this.requests.forget();
     this.change({ state: "CLOSING", reason, nextAttemptAt: null, rttMs: null });
     this.deadline.set(CLOSING_MS, () => this.closed(reason));
     socket.close(1000, "bye");
@@ -198,7 +214,14 @@ export class LiveClient implements Line {
     this.change({ state: "CONNECTING", nextAttemptAt: null, reason: null });
     this.goodbyeMs = null;
     this.askedAt = this.timers.now();
-    const socket = this.options.open();
+    let socket: SocketLike;
+    try {
+      socket = this.options.open();
+    } catch {
+      // A browser that will not make the socket at all is as good as a server that is away.
+      this.retryLater(0);
+      return;
+    }
     this.socket = socket;
     // Handlers answer only while their socket is the current one: a late close of an old one is noise.
     socket.onopen = () => this.socket === socket && this.opened();
@@ -209,6 +232,7 @@ export class LiveClient implements Line {
   }
 
   private opened(): void {
+    if (this.state.state !== "CONNECTING") return;
     this.change({ state: "AUTH" });
     const token = this.options.credentials.token();
     if (token !== null) this.send({ type: "auth", token });
@@ -264,6 +288,7 @@ export class LiveClient implements Line {
     const slowest = failures >= QUICK_ATTEMPTS ? SLOW_MS : 0;
     const jitter = fullJitter(failures, this.options.random);
     const wait = this.goodbyeMs ?? Math.max(minimumMs, slowest, jitter);
+    this.bidden = this.goodbyeMs !== null || minimumMs > 0;
     this.goodbyeMs = null;
     this.change({
       state: "RECONNECTING",
@@ -281,10 +306,11 @@ export class LiveClient implements Line {
       return;
     }
     this.refreshed = true;
+    this.bidden = false;
     this.change({ state: "RECONNECTING", nextAttemptAt: null, rttMs: null, reason: null });
     void this.options.credentials.refresh().then((answer) => {
       if (this.state.state !== "RECONNECTING" || this.socket !== null) return;
-      if (answer === "ok") this.connect();
+      if (answer === "ok") this.openSocket();
       else if (answer === "denied") this.stopped("expired");
       else {
         this.refreshed = false;
@@ -294,6 +320,8 @@ export class LiveClient implements Line {
   }
 
   private heard(data: unknown): void {
+    // Who has said goodbye listens to nothing more.
+    if (this.state.state === "CLOSING") return;
     this.heartbeat.heard();
     const frame = readFrame(data);
     if (frame !== null) this.handle(frame);

@@ -107,6 +107,38 @@ export class FakeSocket implements SocketLike {
   }
 }
 
+/** The server's limit of messages: a bucket that fills, and the times at which it was empty. */
+export class Flood {
+  private tokens: number;
+  private at: number;
+  private violations: number[] = [];
+
+  constructor(
+    private readonly timers: Timers,
+    private readonly burst = 40,
+    private readonly perS = 20,
+  ) {
+    this.tokens = burst;
+    this.at = timers.now();
+  }
+
+  /** Milliseconds until the next message is welcome; 0 takes one from the bucket. */
+  over(): number {
+    const now = this.timers.now();
+    this.tokens = Math.min(this.burst, this.tokens + ((now - this.at) / 1_000) * this.perS);
+    this.at = now;
+    if (this.tokens < 1) return Math.ceil(((1 - this.tokens) / this.perS) * 1_000);
+    this.tokens -= 1;
+    return 0;
+  }
+
+  isTooMuch(): boolean {
+    const now = this.timers.now();
+    this.violations = [...this.violations.filter((at) => now - at < 10_000), now];
+    return this.violations.length >= 3;
+  }
+}
+
 /** Speaks the protocol of `/ws`: history of 100 per channel, resume, idempotent runs. */
 export class FakeServer {
   readonly sockets: FakeSocket[] = [];
@@ -118,8 +150,16 @@ export class FakeServer {
   silent = false;
   ignoresClose = false;
   refuseRunsWith: string | null = null;
+  /** So many sockets are not even made. */
+  refusals = 0;
+  /** As the server's: so many messages at once, so many a second; the third too many ends it. */
+  flood: Flood | null = null;
 
   readonly open = (): FakeSocket => {
+    if (this.refusals > 0) {
+      this.refusals -= 1;
+      throw new Error("the browser refuses");
+    }
     const socket = new FakeSocket(this);
     this.sockets.push(socket);
     return socket;
@@ -160,6 +200,12 @@ export class FakeServer {
   hear(socket: FakeSocket, frame: Frame): void {
     if (this.silent) return;
     const { rid } = frame;
+    const wait = this.flood?.over() ?? 0;
+    if (wait > 0) {
+      if (this.flood?.isTooMuch() === true) socket.end(4029);
+      else socket.deliver({ event: "error", rid, code: "throttled", retry_after_ms: wait });
+      return;
+    }
     if (frame.type === "auth") {
       if (frame.token === this.validToken) socket.deliver({ event: "authenticated" });
       else socket.end(4001);
