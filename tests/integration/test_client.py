@@ -16,6 +16,8 @@ from sqlalchemy import text
 from tenure.client import Client, Event, Gap, Live, LiveEnded, Position, Problem, State
 from tenure.client.credentials import SignIn
 from tenure.client.errors import CommandRefused
+from tenure.client.returning import Returning
+from tenure.client.wire import Closed, Place
 from tenure.errors import Invalid
 from tenure.events import order
 from tenure.events.append import NewEvent, append
@@ -342,6 +344,38 @@ def test_a_sign_in_follows_channels_too(web: Web, tell):
         live._expiring(live._wire, {})  # what the server's auth_expiring does
         tell(5)
         assert numbers(live, 1) == [5]
+
+
+def test_a_sign_in_that_cannot_be_renewed_just_now_ends_nothing(web: Web, tell):
+    given = web.call("POST", "/auth/login", json={"email": EMAIL, "password": PASSWORD, "transport": "body"})
+    busy = answer(503, {"code": "unavailable"}, "Retry-After: 60")
+    with (
+        answering(answer(200, given.json), busy, busy, busy) as accounts,
+        Client(accounts.url, email=EMAIL, password=PASSWORD, deadline_s=5) as client,
+        Live(Place(web.url), client.credential, ["subscriptions"]) as live,
+    ):
+        live.wait_open()
+        assert live._wire is not None
+        live._expiring(live._wire, {})  # what the server's auth_expiring does
+        assert len(accounts.requests) == 2
+        tell(6)
+        assert numbers(live, 1) == [6]
+        # The server closes when the token ends: coming back asks for a new one then.
+        pause, lost = Returning(client.credential).after(Closed(4001, "token_expired"), lasted_s=900)
+        assert len(accounts.requests) == 3
+        assert (pause, lost) == (60, False)
+
+
+def test_how_long_connecting_and_a_round_trip_took_is_told(client: Client):
+    with client.live(["system"]) as live:
+        live.wait_open()
+        assert (live.connect_s or 0) > 0
+        until(lambda: live.round_trip_s is not None, what="a round trip")
+        first = live.round_trip_s
+        assert (first or 0) > 0
+        cut(live)
+        until(lambda: live.connections == 2)
+        until(lambda: live.round_trip_s not in {None, first}, what="the round trip of the new connection")
 
 
 def test_a_server_that_stands_still_is_waited_for(web: Web, client: Client, tell):

@@ -59,7 +59,6 @@ class Live:
     ) -> None:
         """Connects at once, in a thread of its own."""
         self._place = place
-        self._credential = credential
         self._returning = Returning(credential)
         self._channels = Channels.of(channels, since)
         self._taken: dict[str, Position] = dict(since or {})
@@ -80,9 +79,16 @@ class Live:
             "recovered": lambda _, frame: self._show(self._channels.recovered(frame)),
             "gap": lambda _, frame: self._show(self._channels.lost(frame)),
             "auth_expiring": self._expiring,
+            "pong": self._ponged,
             "goodbye": lambda _, frame: self._returning.told(frame.get("reconnect_in_ms")),
         }
+        self._asked_at = clock.monotonic()
+        self._pinged: tuple[str, float] | None = None
         self.connections = 0
+        self.connect_s: float | None = None
+        """How long the newest connection took from its first byte until the channels were followed."""
+        self.round_trip_s: float | None = None
+        """From a ping to its pong, on the newest connection."""
         self._thread = threading.Thread(target=self._run, name="tenure-live", daemon=True)
         self._thread.start()
 
@@ -190,7 +196,7 @@ class Live:
 
     def _one_connection(self) -> float:
         """Live through one connection; seconds until the next. Raises what is final."""
-        began = clock.monotonic()
+        began = self._asked_at = clock.monotonic()
         try:
             with closing(Wire(self._place)) as wire:
                 with self._changed:
@@ -231,7 +237,7 @@ class Live:
     def _subscribe(self, wire: Wire, names: list[str] | None) -> None:
         wire.send({**self._channels.subscription(names), "rid": f"s{next(self._numbers)}"})
 
-    def _answered(self, _wire: Wire, frame: dict[str, Any]) -> None:
+    def _answered(self, wire: Wire, frame: dict[str, Any]) -> None:
         if not str(frame.get("rid", "")).startswith("s"):
             self._waiting.answered(frame)
         elif frame["event"] == "error":
@@ -240,9 +246,9 @@ class Live:
                 raise refused
             raise Closed(ABNORMAL, refused.instance_code, retry_after=refused.retry_after_s)
         else:
-            self._joined(frame["result"].get("channels", {}))
+            self._joined(wire, frame["result"].get("channels", {}))
 
-    def _joined(self, tops: Mapping[str, Any]) -> None:
+    def _joined(self, wire: Wire, tops: Mapping[str, Any]) -> None:
         self._channels.joined(tops)
         with self._changed:
             for one in self._channels.by_name.values():
@@ -250,8 +256,18 @@ class Live:
                     self._taken.setdefault(one.name, one.position)
         if self._state is State.AUTH:
             self.connections += 1
+            self.connect_s = clock.monotonic() - self._asked_at
             self._returning.arrived()
             self._turn(State.OPEN)
+            self._ping(wire)
+
+    def _ping(self, wire: Wire) -> None:
+        self._pinged = (f"p{next(self._numbers)}", clock.monotonic())
+        wire.send({"type": "ping", "id": self._pinged[0]})
+
+    def _ponged(self, _wire: Wire, frame: dict[str, Any]) -> None:
+        if self._pinged is not None and frame.get("id") == self._pinged[0]:
+            self.round_trip_s = clock.monotonic() - self._pinged[1]
 
     def _event(self, wire: Wire, frame: dict[str, Any]) -> None:
         shown, hole = self._channels.received(frame)
@@ -261,8 +277,9 @@ class Live:
             self._subscribe(wire, [hole])
 
     def _expiring(self, wire: Wire, _frame: dict[str, Any]) -> None:
-        if self._credential.renew():
-            wire.send({"type": "auth-refresh", "token": self._credential.token()})
+        token = self._returning.next_token()
+        if token is not None:
+            wire.send({"type": "auth-refresh", "token": token})
 
     def _show(self, item: Event | Gap | None) -> None:
         if item is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from tenure.client.attempts import full_jitter_s
 from tenure.client.credentials import Credential
@@ -11,6 +12,7 @@ from tenure.client.wire import ABNORMAL, Closed
 from tenure.errors import Transient
 from tenure.kit.retry import Backoff
 
+T = TypeVar("T")
 PASSING: Final = frozenset({"throttled", "unavailable"})
 _BACKOFF: Final = Backoff(first_s=0.5, cap_s=30.0)
 _HEALTHY_S: Final = 30.0
@@ -46,14 +48,18 @@ class Returning:
 
     def signed_in(self) -> str:
         """A token for the next connection. Raises Problem when the credential is not good any more."""
+        return self._asked(self._credential.token)
+
+    def next_token(self) -> str | None:
+        """A token for the open connection, whose own ends soon; None while none can be had.
+
+        Then the server ends the connection in time, and coming back asks again. Raises Problem when the
+        credential is not good any more.
+        """
         try:
-            return self._credential.token()
-        except Transient as error:
-            raise Closed(ABNORMAL, "sign-in") from error
-        except Problem as problem:
-            if problem.answered_status in _BUSY:
-                raise Closed(ABNORMAL, "sign-in", retry_after=problem.retry_after_s) from problem
-            raise
+            return self._asked(self._credential.token) if self._asked(self._credential.renew) else None
+        except Closed:
+            return None
 
     def after(self, closed: Closed, *, lasted_s: float) -> tuple[float, bool]:
         """Seconds to wait, and whether all places are lost. Raises LiveEnded or Problem when it is over."""
@@ -64,20 +70,34 @@ class Returning:
         told, self._told_s = self._told_s, None
         if closed.code == _GOING_AWAY and told is not None:
             return told, False
+        wish = closed.retry_after_s
         if closed.code == _AUTH and closed.reason != _TOO_LATE:
-            self._sign_in_again(closed)
+            wish = self._sign_in_again(closed)
         self._failures += 1
-        pause = max(full_jitter_s(self._failures, backoff=_BACKOFF), closed.retry_after_s or 0.0)
+        pause = max(full_jitter_s(self._failures, backoff=_BACKOFF), wish or 0.0)
         if closed.code == _THROTTLED:
             pause = max(pause, _AT_LEAST_WHEN_THROTTLED_S)
         return pause, closed.code == _STATE_LOST
 
-    def _sign_in_again(self, closed: Closed) -> None:
+    def _sign_in_again(self, closed: Closed) -> float | None:
+        """Get the next token; if the server cannot say now, the seconds that it wants to be left alone."""
         if self._renewed:
             raise LiveEnded(closed.code, closed.reason)
         try:
-            if not self._credential.renew():
+            if not self._asked(self._credential.renew):
                 raise LiveEnded(closed.code, closed.reason)
-        except Transient:
-            return  # the server could not say: the next connection asks again
+        except Closed as busy:
+            return busy.retry_after_s  # the next connection asks again
         self._renewed = True
+        return None
+
+    def _asked(self, question: Callable[[], T]) -> T:
+        """The credential's answer. Raises Closed while the server cannot give one, Problem for a no."""
+        try:
+            return question()
+        except Transient as error:
+            raise Closed(ABNORMAL, "sign-in") from error
+        except Problem as problem:
+            if problem.answered_status in _BUSY:
+                raise Closed(ABNORMAL, "sign-in", retry_after=problem.retry_after_s) from problem
+            raise
