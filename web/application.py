@@ -22,14 +22,15 @@ from tenure.kit.valkey import connect
 from tenure.settings import Settings
 from web import docs, envelope, flower, pages, probes, problem, route
 from web import services as services_module
+from web.body import LARGEST
 from web.limits import Gate
 from web.live import endpoint
+from web.live.gevent_driver import GeventDriver
 from web.live.hub import Hub
 from web.offload import is_gevent
 from web.services import VALKEY_S, Services
 
 log = get_logger(__name__)
-_LARGEST_BODY: Final = 1_000_000
 _DESCRIPTION: Final = (
     "Send `Authorization: Bearer` with an access token or an API key. Errors are RFC 9457 problems."
 )
@@ -52,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Application:
         static_folder=None,
     )
     app.openapi_version = "3.1.0"
-    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
@@ -94,7 +95,7 @@ def _api_modules() -> list[Any]:
 
 def _install_edges(app: Application, made: Services) -> None:
     if is_gevent():
-        made.hub = Hub(made)  # only a loop can own sockets; elsewhere /ws answers 503
+        made.hub = Hub(made, GeventDriver())  # only a loop can own sockets; elsewhere /ws answers 503
     endpoint.install(app, made)
     flower.install(app, made)
     probes.install(app, made)

@@ -11,12 +11,15 @@ import math
 from typing import Any, Final, NoReturn, TypeVar
 
 from flask import Request
+from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tenure.errors import FieldError, Invalid
+from web.deadline import body_deadline
 from web.problem import BadRequest, UnsupportedMedia, field_errors
 
+LARGEST: Final = 1_000_000
 _DEEPEST: Final = 32
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,20 +39,35 @@ class RawBody(Body):
 
 
 def raw(request: Request, *, limit: int) -> bytes:
-    """The bytes of the body. Raises RequestEntityTooLarge over the limit, before they are read."""
-    if (request.content_length or 0) > limit:
+    """The bytes of the body, whole.
+
+    Raises RequestEntityTooLarge over the limit (before they are read, where a length is told), and BadRequest
+    for chunks that are none and for a body that broke off.
+    """
+    told = request.content_length
+    if (told or 0) > limit:
         raise RequestEntityTooLarge
-    request.max_content_length = limit
-    return request.get_data(cache=True)
+    # A body without a length is cut at the maximum without a word: one byte more shows that there was more.
+    request.max_content_length = limit + 1
+    try:
+        given = request.get_data(cache=True)
+    except ParseException:
+        raise BadRequest("the body's chunks cannot be read", code="malformed_body") from None
+    if len(given) > limit:
+        raise RequestEntityTooLarge
+    if len(given) < (told or 0):
+        raise BadRequest("the body broke off", code="malformed_body")
+    return given
 
 
 def read_body(request: Request, model: type[M]) -> tuple[M, Any]:
     """The body as its model, and as plain JSON.
 
-    Raises UnsupportedMedia, BadRequest for what is not JSON, and Invalid with every wrong field. No body
-    at all counts as `{}` where no field is required.
+    Raises UnsupportedMedia, BadRequest for what is not JSON, TooSlow, and Invalid with every wrong field. No
+    body at all counts as `{}` where no field is required.
     """
-    given = request.get_data(cache=True)
+    with body_deadline():
+        given = raw(request, limit=LARGEST)
     if not given and not _has_required(model):
         return model(), {}
     if request.mimetype != "application/json":

@@ -24,6 +24,16 @@ PAGE_CSP: Final = (
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 DATA_CSP: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# On every answer, besides the Content-Security-Policy of its kind.
+SECURITY_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "Cache-Control": "no-store",
+}
 _EXPOSED: Final = "Idempotent-Replay, Retry-After, X-Request-Id"
 _ALLOWED: Final = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
 # Gunicorn bounds each header (8 KiB) and their number; this bounds all of them.
@@ -62,13 +72,8 @@ def _security(answer: Response, *, https: bool) -> None:
     headers = answer.headers
     page = answer.mimetype == "text/html" or "/static/" in request.path
     headers.setdefault("Content-Security-Policy", PAGE_CSP if page else DATA_CSP)
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-    headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
-    headers.setdefault("Cache-Control", "no-store")
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
     if https:
         headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 

@@ -15,7 +15,7 @@ from gunicorn.glogging import Logger
 
 from tenure.kit.logging import configure_logging
 
-worker_class = "gevent"
+worker_class = "web.worker.Worker"  # gevent
 workers = 1
 worker_connections = 2000
 preload_app = False

@@ -51,6 +51,22 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem answer."""
+    body = document(status, code, detail, request_id=g.get("request_id"), errors=errors, extra=extra)
+    answer = Response(body, status=status, content_type="application/problem+json")
+    answer.headers.update(headers or {})
+    return answer
+
+
+def document(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    request_id: str | None,
+    errors: Iterable[FieldError] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """A problem as JSON."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -58,12 +74,10 @@ def problem(
         "code": code,
         "detail": masked(detail),
         "errors": [error.as_dict() for error in errors],
-        "request_id": g.get("request_id"),
+        "request_id": request_id,
         **(extra or {}),
     }
-    answer = Response(json.dumps(body, default=str), status=status, content_type="application/problem+json")
-    answer.headers.update(headers or {})
-    return answer
+    return json.dumps(body, default=str)
 
 
 def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
