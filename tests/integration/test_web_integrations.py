@@ -26,6 +26,7 @@ from tests.support.receiver import Receiver
 from tests.support.web import Web
 
 TOKEN = "123456:BOT-TOKEN-OF-THE-TEST"
+_TOLD = text("SELECT type, channels, data FROM event WHERE subject = :subject ORDER BY id")
 TOKEN_CHAIN = {"symbol": "USDC", "contract": "0x" + "2" * 40, "decimals": 6}
 
 
@@ -179,6 +180,13 @@ def test_an_admin_forces_a_breaker_and_releases_it(wired: Web, breakers: Breaker
     assert item(wired, "provisioner")["breaker"]["forced"] is None
     actions = [one["action"] for one in wired.call("GET", "/audit").json["items"]]
     assert {"breaker.forced", "breaker.released"} <= set(actions)
+    with wired.db.transaction() as session:
+        told = session.execute(_TOLD, {"subject": "integration:provisioner"}).all()
+    assert [(row.type, row.channels, row.data["state"]) for row in told] == [
+        ("breaker.forced", ["system"], "open"),
+        ("breaker.released", ["system"], "auto"),
+    ]
+    assert told[0].data["reason"] == "maintenance there"
 
 
 def test_a_wrong_order_is_refused(wired: Web):

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from tenure.audit.record import Actor, record
 from tenure.errors import Conflict
+from tenure.events.append import NewEvent, append
 from tenure.integrations.known import Integration
 from tenure.kit.times import rfc3339
 
@@ -64,7 +65,8 @@ def force_breaker(
 ) -> dict[str, Any]:
     """The breaker is forced for `for_s` seconds of machine time, or `auto`: nothing is forced any more.
 
-    All processes follow within a few seconds. Raises Conflict for an integration that is never called.
+    All processes follow within a few seconds, and the channel `system` tells it. Raises Conflict for an
+    integration that is never called.
     """
     if not integration.breakers:
         raise Conflict(
@@ -86,13 +88,17 @@ def force_breaker(
             },
         ).one()
         after = {"state": row.state, "until": rfc3339(row.until)}
+    action = "breaker.forced" if state != "auto" else "breaker.released"
+    subject = f"integration:{integration.name}"
     record(
         session,
         actor=actor,
-        action="breaker.forced" if state != "auto" else "breaker.released",
-        object_=f"integration:{integration.name}",
+        action=action,
+        object_=subject,
         before={"state": before.state, "until": rfc3339(before.until)} if before else {"state": "auto"},
         after=after,
         reason=reason or None,
     )
-    return {"name": integration.name, "until": None, "reason": reason, **after}
+    answer = {"name": integration.name, "until": None, "reason": reason, **after}
+    append(session, [NewEvent(action, subject, ("system",), answer)])
+    return answer
