@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,29 +72,62 @@ def test_a_long_form_is_a_command_that_there_is(words: list[str]):
     assert context.params["name"] in {*STORMS, "all"}
 
 
-def test_nothing_is_left_of_a_run(tmp_path: Path):
-    env = environment(TMPDIR=str(tmp_path))
+@contextmanager
+def begun(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that has begun to start its stack, in a place of its own."""
     tmp_path.chmod(0o711)
-    with (tmp_path / "said").open("wb") as output:
+    with (tmp_path / "said").open("ab") as output:
         started = subprocess.Popen(
             [sys.executable, "-m", "tenure", "chaos", "kills", "--seed", "1", "--times", "1"],
             cwd=ROOT,
-            env=env,
+            env=environment(TMPDIR=str(tmp_path)),
             stdout=output,
             stderr=output,
         )
     try:
-        stack = until(lambda: list(tmp_path.glob("tenure-chaos-*/data/stack.json")), 300)[0]
-        supervisor = json.loads(stack.read_text())["supervisor"]["pid"]
-        roles = until(lambda: len(psutil.Process(supervisor).children(recursive=True)) > 3, 300)
-        assert roles
-        family = [supervisor, *(one.pid for one in psutil.Process(supervisor).children(recursive=True))]
-        started.terminate()
-        assert started.wait(200) == 130
+        yield started
     finally:
-        started.kill()
-        started.wait(10)
+        started.terminate()
+        try:
+            started.wait(200)
+        finally:
+            started.kill()
+
+
+def family_of(run: subprocess.Popen[bytes], tmp_path: Path) -> list[int]:
+    """The processes of the run's stack, once several roles are there."""
+    stack = until(lambda: list(tmp_path.glob(f"tenure-chaos-{run.pid}-*/data/stack.json")), 300)[0]
+    supervisor: int = json.loads(stack.read_text())["supervisor"]["pid"]
+    until(lambda: len(psutil.Process(supervisor).children(recursive=True)) > 3, 300)
+    return [supervisor, *(one.pid for one in psutil.Process(supervisor).children(recursive=True))]
+
+
+def said(tmp_path: Path) -> str:
+    return (tmp_path / "said").read_text()
+
+
+def test_nothing_is_left_of_a_run_however_often_it_is_told_to_end(tmp_path: Path):
+    with begun(tmp_path) as run:
+        family = family_of(run, tmp_path)
+        run.terminate()
+        until(lambda: "stopping the stack" in said(tmp_path), 60)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            run.send_signal(signum)
+        assert run.wait(200) == 130
     until(lambda: not any(psutil.pid_exists(pid) for pid in family), 60)
+    assert list(tmp_path.glob("tenure-chaos-*")) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_one(tmp_path: Path):
+    with begun(tmp_path) as run:
+        family = family_of(run, tmp_path)
+        run.kill()
+        run.wait(10)
+        until(lambda: not any(psutil.pid_exists(pid) for pid in family), 120)
+    (left,) = tmp_path.glob("tenure-chaos-*")
+    with begun(tmp_path) as run:
+        until(lambda: f"removed what a killed run left: {left}" in said(tmp_path).replace("\n", ""), 120)
+        assert not left.exists()
     assert list(tmp_path.glob("tenure-chaos-*")) == []
 
 

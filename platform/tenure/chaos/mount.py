@@ -26,7 +26,12 @@ def small_disk(place: Path, *, megabytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        _run("umount", "--lazy", str(place))
+        unmount(place)
+
+
+def unmount(place: Path) -> None:
+    """Take away what is mounted there, even while somebody still uses it. Raises NotPermitted."""
+    _run("umount", "--lazy", str(place))
 
 
 def _run(*command: str) -> None:

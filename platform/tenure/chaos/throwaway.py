@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +24,10 @@ from urllib.parse import quote
 
 import psutil
 
+from tenure.chaos.folder import data_of, own_folder, remove, sweep
 from tenure.chaos.mount import small_disk
 from tenure.chaos.outside import Outside, outside
+from tenure.chaos.undisturbed import undisturbed
 from tenure.embedded import ports, process
 from tenure.embedded.folder import StackFolder
 from tenure.embedded.stack import ROOT, inherited_environment
@@ -128,7 +129,7 @@ class Stack:
     def __init__(self, folder: Path, recipe: Recipe, world: Outside) -> None:
         """Nothing runs before `start()`."""
         self.folder = folder
-        self.data_dir = folder / "data"
+        self.data_dir = data_of(folder)
         self.outside = world
         self.url = ""
         self.key = ""
@@ -191,13 +192,9 @@ class Stack:
         StackFolder(self.data_dir).sweep()
         return code
 
-    def remove(self) -> None:
-        """Nothing is left of it on the disk. It must be stopped."""
+    def close(self) -> None:
+        """Its connections are closed."""
         self._door.close()
-        cluster = StackFolder(self.data_dir).postgres_data() if self.data_dir.exists() else None
-        if cluster is not None and self.folder not in cluster.parents:
-            shutil.rmtree(cluster.parent, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _said_ready(self, output: Path) -> str:
         assert self._supervisor is not None  # noqa: S101 - it was just started
@@ -347,29 +344,35 @@ def stack(
 ) -> Iterator[Stack]:
     """A running stack and its outside; nothing of it is left after the block, whatever ended the block.
 
-    With `keep` its logs and the journals of the outside are copied there first. Call from the main thread.
+    With `keep` its logs and the journals of the outside are copied there first. What a killed run left is
+    removed before. Call from the main thread: a signal that comes while the stack is ended waits for that.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tenure-chaos-"))
-    folder.chmod(0o711)  # PostgreSQL of root runs as `nobody`, who must be able to enter
-    chosen = recipe or Recipe()
-    with ExitStack() as kept:
-        kept.callback(shutil.rmtree, folder, ignore_errors=True)
+    chosen, kept = recipe or Recipe(), ExitStack()
+    for left in sweep():
+        note(f"removed what a killed run left: {left}")
+    try:
+        folder = kept.enter_context(own_folder())
         if chosen.disk_mb is not None:
             kept.enter_context(small_disk(folder, megabytes=chosen.disk_mb))
-        world = kept.enter_context(outside())
-        made = Stack(folder, chosen, world)
-        try:
-            note("starting a throw-away stack")
-            made.start()
-            yield made
-        finally:
-            note("stopping the stack")
-            try:
-                made.stop(at_once=True)
-                if keep is not None:
-                    _keep(made, keep)
-            finally:
-                made.remove()
+        made = Stack(folder, chosen, kept.enter_context(outside()))
+        kept.callback(_end, made, keep, note)
+        note("starting a throw-away stack")
+        made.start()
+        yield made
+    finally:
+        with undisturbed():
+            kept.close()
+
+
+def _end(made: Stack, keep: Path | None, note: Callable[[str], None]) -> None:
+    note("stopping the stack")
+    try:
+        made.stop(at_once=True)
+        made.close()
+        if keep is not None:
+            _keep(made, keep)
+    finally:
+        remove(made.folder)  # while a disk of its own is still there: it says where the cluster lies
 
 
 def _keep(made: Stack, keep: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tenure.chaos.storms import STORMS
 from tenure.cli.options import json_option, print_json, print_table
-from tenure.cli.throwaway import heed_sigterm, refuse_in_production
+from tenure.cli.throwaway import heed_signals, refuse_in_production
 from tenure.errors import NotFound
 from tenure.kit import clock
 
@@ -56,7 +56,7 @@ def chaos(
         raise NotFound(f"there is no run {name!r}; there are: all, {', '.join(STORMS)}")
     from tenure.chaos.run import Options, run
 
-    heed_sigterm()
+    heed_signals()
     chosen = list(STORMS.values()) if name == "all" else [STORMS[name]]
     seed = secrets.randbelow(_MOST_SEED) if seed is None else seed
     console = Console(stderr=True)

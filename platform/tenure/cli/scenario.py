@@ -15,7 +15,7 @@ from tenure.chaos.scenarios.told import Evidence, Scenario, StepResult
 from tenure.chaos.throwaway import Stack
 from tenure.chaos.throwaway import stack as throw_away
 from tenure.cli.options import json_option, print_json, print_table
-from tenure.cli.throwaway import heed_sigterm, refuse_in_production
+from tenure.cli.throwaway import heed_signals, refuse_in_production
 from tenure.errors import Invalid
 from tenure.kit.logging import configure_logging
 
@@ -38,7 +38,7 @@ def scenario(context: click.Context, name: str | None, all_: bool, keep: bool, a
         return
     chosen = list(SCENARIOS.values()) if name is None else [scenario_named(name)]
     refuse_in_production("scenario")
-    heed_sigterm()
+    heed_signals()
     configure_logging(role="cli", level="ERROR")
     with throw_away(RECIPE, note=_aside) as running:
         evidence = [_live(running, one, as_json) for one in chosen]

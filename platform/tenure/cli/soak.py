@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from tenure.cli.options import json_option, print_json, print_table
-from tenure.cli.throwaway import heed_sigterm, refuse_in_production
+from tenure.cli.throwaway import heed_signals, refuse_in_production
 from tenure.kit import clock
 from tenure.kit.logging import configure_logging
 
@@ -29,7 +29,7 @@ def soak(*, minutes: float, seed: int | None, as_json: bool) -> int:
     refuse_in_production("soak")
     from tenure.chaos.soak.run import soak as run
 
-    heed_sigterm()
+    heed_signals()
     configure_logging(role="cli", level="ERROR")
     seed = secrets.randbelow(_MOST_SEED) if seed is None else seed
     console = Console(stderr=True)

@@ -15,10 +15,16 @@ def refuse_in_production(what: str) -> None:
         raise Invalid(f"{what} is for development installs: it is refused in production")
 
 
-def heed_sigterm() -> None:
-    """SIGTERM ends a run as Ctrl-C does, with its stack."""
+def heed_signals() -> None:
+    """SIGTERM and a terminal that is closed end a run as Ctrl-C does, with its stack.
+
+    A hang-up that was to be ignored (`nohup`) stays ignored; a Ctrl-C is heeded in the background as well.
+    """
 
     def on_signal(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, on_signal)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, on_signal)
