@@ -1,4 +1,4 @@
-"""The folder of a throw-away stack: named after its owner's process, and removed by it or by a later run.
+"""Folders of throw-away stacks and servers: named after their owner's process, removed by it or a later run.
 
 A run that is ended by a signal removes its folder itself. One that was killed cannot: its stack then ends by
 itself (the kernel tells the supervisor), and the folder's name says that nobody is left.

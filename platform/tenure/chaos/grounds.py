@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
+from tenure.chaos.folder import own_folder
 from tenure.chaos.proxy import Proxy
 from tenure.chaos.throwaway import Recipe
+from tenure.chaos.undisturbed import undisturbed
 from tenure.embedded import ports, postgres, valkey
 from tenure.embedded.valkey import Valkey
 
@@ -42,10 +41,9 @@ def behind_proxies() -> Iterator[tuple[Recipe, Mapping[str, Proxy]]]:
 
     The proxies are `database`, `broker` and `live`.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tenure-chaos-servers-"))
-    folder.chmod(0o711)  # PostgreSQL of root runs as `nobody`, who must be able to enter
-    with ExitStack() as kept:
-        kept.callback(shutil.rmtree, folder, ignore_errors=True)
+    kept = ExitStack()
+    try:
+        folder = kept.enter_context(own_folder())
         database = kept.enter_context(
             postgres.running(postgres.new_throw_away(folder), log=folder / "postgres.log")
         )
@@ -63,3 +61,6 @@ def behind_proxies() -> Iterator[tuple[Recipe, Mapping[str, Proxy]]]:
             "TENURE_LIVE_URL": replace(live, port=proxies["live"].port).url(),
         }
         yield Recipe(env=env, database_url=database.url()), proxies
+    finally:
+        with undisturbed():
+            kept.close()
