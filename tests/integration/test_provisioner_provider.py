@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -180,6 +182,16 @@ def test_nothing_is_called_while_a_transaction_is_open(provisioner, standin, dat
         provisioner.put_account(ACCOUNT)
     database.close()
     assert standin.journal == []
+
+
+def test_a_call_whose_caller_died_while_it_sent_was_none(provisioner, standin):
+    with socket.create_connection(("127.0.0.1", standin.port)) as dying:
+        dying.sendall(b"PUT /accounts/sub_1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        dying.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert dying.recv(100) == b""
+    assert isinstance(provisioner.put(ACCOUNT), Applied)
+    assert [entry["status"] for entry in standin.journal] == [200]
 
 
 def test_faults_are_planned_and_counted_over_http(provisioner, standin, door):

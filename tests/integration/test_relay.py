@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -284,3 +289,118 @@ def test_an_event_that_is_rolled_back_leaves_no_hole(db: Database, relay: Relay)
     assert [(event.seq, event.type) for event in numbered(db)] == [(1, "test.after")]
     with db.transaction() as session:
         assert session.execute(text("SELECT count(*) FROM event_pending")).scalar_one() == 0
+
+
+class Tunnel(threading.Thread):
+    """Carries one connection after the other to a server; a connection ends after so many bytes are sent."""
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        super().__init__(daemon=True)
+        self._upstream = upstream
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.ends_after: int | None = None
+        self.sent = 0
+        self.cuts = 0
+
+    def run(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, socket.create_connection(self._upstream) as server:
+                self._carry(client, server)
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        while True:
+            for one in select.select([client, server], [], [])[0]:
+                data = one.recv(65_536)
+                if not data:
+                    return
+                if one is server:
+                    client.sendall(data)
+                    continue
+                left = len(data) if self.ends_after is None else self.ends_after - self.sent
+                server.sendall(data[:left])
+                self.sent += len(data[:left])
+                if left < len(data):
+                    self.cuts += 1
+                    return
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def tunnel(live_url: str) -> Iterator[Tunnel]:
+    parts = urlsplit(live_url)
+    assert parts.hostname
+    assert parts.port
+    running = Tunnel((parts.hostname, parts.port))
+    running.start()
+    yield running
+    running.close()
+
+
+def said(heard: Any) -> dict[str, Any]:
+    """The next message of a subscription."""
+    message: dict[str, Any] = json.loads(until(lambda: heard.get_message(True, timeout=1))["data"])
+    return message
+
+
+@pytest.fixture
+def placed(db: Database) -> list[order.PlacedEvent]:
+    """Sixty events of one iteration among others, each on the broad channel and on one of its own."""
+    with db.transaction() as session:
+        append(
+            session,
+            [
+                NewEvent(f"test.{kind}", f"slot:{n}", ("iterations", f"slot:{n}"), {}, None, run)
+                for n in range(80)
+                for kind, run in [("single", None) if n % 4 == 3 else ("many", "itr_1")]
+            ],
+        )
+    with db.transaction() as session:
+        order.lead(session, holder="rly_1", lease_s=10)
+        assert order.number_pending(session) == 80
+    return numbered(db)
+
+
+def test_a_relay_that_is_cut_off_in_the_midst_of_many_has_told_of_every_one_after_it_came_back(
+    live: redis.Redis, live_url: str, tunnel: Tunnel, placed: list[order.PlacedEvent]
+) -> None:
+    through = live_url.replace(f":{urlsplit(live_url).port}/", f":{tunnel.port}/")
+    for _ in range(2):  # the first also loads the script
+        tunnel.sent = 0
+        with closing(connect(through)) as once:
+            Publisher(once, epoch="a").publish(placed)
+    whole, halves = tunnel.sent, 0
+    for at in range(600, whole, whole // 20):
+        live.flushall()
+        tunnel.sent, tunnel.ends_after = 0, at
+        heard: Any = live.pubsub()  # type: ignore[no-untyped-call]
+        with closing(heard), closing(connect(through)) as cut:
+            heard.subscribe("tenure:live")
+            with pytest.raises(redis.ConnectionError):
+                Publisher(cut, epoch="a").publish(placed)
+            tunnel.ends_after = None
+            # The next one knows only what Valkey does.
+            after = Publisher(live, epoch="a").published_upto() or 0
+            halves += 0 < after < placed[-1].seq
+            Publisher(live, epoch="a").publish(
+                [one for one in placed if one.seq > after], after=after or None
+            )
+            live.publish("tenure:live", "{}")  # the end
+            told = list(iter(partial(said, heard), {}))
+        broad = [event for _, event in stream(live)]
+        single = {event["id"] for event in broad}
+        bulk_from = min((e["seq"] for e in broad if e["type"] == "test.bulk_changed"), default=10**9)
+        for one in placed:
+            in_bulk = one.type == "test.many" and one.seq >= bulk_from
+            assert one.id in single or in_bulk, f"cut after {at} of {whole} bytes: {one.seq} was never told"
+        assert len(single) == len(broad), "nothing came twice"
+        objects = [(name, place) for message in told for name, place, _ in message["at"] if "slot:" in name]
+        assert sorted(set(objects)) == sorted((f"slot:{n}", 1) for n in range(80)), at
+    assert tunnel.cuts > 15
+    assert halves > 10, "most cuts fell between two events"

@@ -68,3 +68,22 @@ def test_a_bulk_change_stands_for_its_events():
     log = [{**row, "type": "payment.seen", "iteration_id": "itr"} for row in LOG]
     bulk = Note(NoteKind.EVENT, 4, "a", "e6-bulk", 6, "payment.bulk_changed", ("itr", "payment.seen"))
     assert broken(JOINED, event(3), bulk, log=log) == []
+
+
+def of_run(seq: int) -> dict[str, Any]:
+    return {"seq": seq, "id": f"e{seq}", "type": "payment.seen", "iteration_id": "run"}
+
+
+def test_events_whose_bulk_change_came_before_the_client_joined_are_not_missing():
+    log = [LOG[0], *(of_run(seq) for seq in range(2, 70)), {**LOG[0], "seq": 70, "id": "e70"}]
+    joined = Note(NoteKind.JOINED, 8, "a")
+    assert broken(joined, event(9, 40), event(10, 70), log=log) == []
+    few = [row for row in log if not 10 < row["seq"] < 40]
+    assert broken(joined, event(9, 40), event(10, 70), log=few) == ["live.log"], "so few are told one by one"
+
+
+def test_events_whose_bulk_change_was_not_told_are_missing():
+    log = [*LOG[:3], *(of_run(seq) for seq in range(4, 70)), {**LOG[0], "seq": 70, "id": "e70"}]
+    told = (JOINED, event(3), event(4, 70))
+    assert broken(*told, log=log) == ["live.log"]
+    assert broken(*told, Note(NoteKind.LOST, 9, ""), log=log) == ["live.log"]

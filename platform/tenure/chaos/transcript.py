@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from tenure.chaos.finding import Finding
+from tenure.events.publish import BULK
 
 
 class NoteKind(StrEnum):
@@ -88,9 +89,11 @@ def repeated(notes: Sequence[Note]) -> int:
 
 def _against_log(subject: str, events: Sequence[Note], log: Sequence[Mapping[str, Any]]) -> list[Finding]:
     first, last = events[0].seq, events[-1].seq
-    in_bulk = {note.bulk for note in events if note.bulk is not None}
+    in_bulk: set[_Group] = {note.bulk for note in events if note.bulk is not None}
+    # A bulk change stands before the events that it is for: it may have come before this stretch.
+    in_bulk |= _large_groups(log) & {_group(row) for row in log if row["seq"] < first}
     slice_ = [row for row in log if first <= row["seq"] <= last]
-    wanted = {row["id"] for row in slice_ if (row["iteration_id"], row["type"]) not in in_bulk}
+    wanted = {row["id"] for row in slice_ if _group(row) not in in_bulk}
     bulk = {row["id"] for row in slice_} - wanted
     got = {note.id for note in events if not note.bulk} - bulk
     found = []
@@ -99,6 +102,19 @@ def _against_log(subject: str, events: Sequence[Note], log: Sequence[Mapping[str
     if strange := got - wanted:
         found.append(_differs(subject, "were told and are not in the log", strange, first, last))
     return found
+
+
+_Group = tuple[str | None, str]
+
+
+def _group(row: Mapping[str, Any]) -> _Group:
+    return row["iteration_id"], row["type"]
+
+
+def _large_groups(log: Sequence[Mapping[str, Any]]) -> set[_Group]:
+    """The groups of events that are told as bulk changes."""
+    sizes = Counter(_group(row) for row in log if row["iteration_id"] is not None)
+    return {group for group, size in sizes.items() if size > BULK}
 
 
 def _differs(subject: str, how: str, ids: set[str], first: int, last: int) -> Finding:

@@ -24,19 +24,21 @@ PREFIX: Final = "tenure:live"
 HISTORY: Final = 100
 _PUBLISHED: Final = f"{PREFIX}:published"
 # More events than this of one iteration and type on a broad channel become one `*.bulk_changed`.
-_BULK: Final = 50
+BULK: Final = 50
+_BULK_ID: Final = "-bulk"
 _REMEMBERED: Final = 1000
 
 # KEYS: 1 the published mark, then (meta, stream) of each broad channel.
 # ARGV: seq, event JSON, object offsets as JSON entries (may be empty), epoch for new channels, the least that
-# the mark must be (-1: no matter), then names. -1 back: the mark is not there, nothing was done.
+# the mark must be (-1: no matter), where the mark goes, then names. -1 back: the mark is not there, nothing
+# was done.
 _PUBLISH_LUA: Final = """
 local seq, event, objects, fresh = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local mark = tonumber(redis.call('GET', KEYS[1]) or '-1')
 if mark < tonumber(ARGV[5]) then return -1 end
 local at = {}
-for i = 6, #ARGV do
-    local meta, stream = KEYS[2 + (i - 6) * 2], KEYS[3 + (i - 6) * 2]
+for i = 7, #ARGV do
+    local meta, stream = KEYS[2 + (i - 7) * 2], KEYS[3 + (i - 7) * 2]
     local last = tonumber(redis.call('HGET', meta, 'last_seq') or '-1')
     if seq > last then
         redis.call('HSETNX', meta, 'epoch', fresh)
@@ -52,7 +54,7 @@ if #at > 0 then
     redis.call('PUBLISH', 'tenure:live', '{"seq":' .. seq .. ',"event":' .. event .. ',"at":['
         .. table.concat(at, ',') .. ']}')
 end
-if seq > mark then redis.call('SET', KEYS[1], seq) end
+if tonumber(ARGV[6]) > mark then redis.call('SET', KEYS[1], ARGV[6]) end
 return #at
 """.replace("HISTORY", str(HISTORY))
 
@@ -98,8 +100,10 @@ class Publisher:
             return
         with self._valkey.pipeline(transaction=False) as pipe:
             for event in self._conflated(events):
-                self._queue(pipe, event, after)
-                after = event.seq
+                # The place of a bulk change is told in full only with the event itself, which follows.
+                upto = after if event.id.endswith(_BULK_ID) else event.seq
+                self._queue(pipe, event, after, upto)
+                after = upto
             if -1 in pipe.execute():
                 raise Forgotten
 
@@ -108,7 +112,7 @@ class Publisher:
         message = {"seq": 0, "event": event, "at": [[channel, 0, ""]]}
         self._valkey.publish(PREFIX, json.dumps(message, separators=(",", ":")))
 
-    def _queue(self, pipe: Any, event: PlacedEvent, after: int | None) -> None:
+    def _queue(self, pipe: Any, event: PlacedEvent, after: int | None, upto: int | None) -> None:
         broad = [channel for channel in event.channels if channel in BROAD_CHANNELS]
         keys = [_PUBLISHED]
         for channel in broad:
@@ -132,20 +136,25 @@ class Publisher:
             objects,
             self._epoch,
             -1 if after is None else after,
+            -1 if upto is None else upto,
             *broad,
         ]
         self._script(keys=keys, args=arguments, client=pipe)
 
     def _conflated(self, events: Sequence[PlacedEvent]) -> Iterable[PlacedEvent]:
-        """The same events, where a bulk change tells of many at once on the broad channels."""
+        """The same events, where a bulk change tells of many at once on the broad channels.
+
+        It comes before all that it stands for: a publisher that dies in their midst has told of every one.
+        """
         groups = Counter((e.iteration_id, e.type) for e in events if e.iteration_id is not None)
-        last = {(e.iteration_id, e.type): e.seq for e in events if e.iteration_id is not None}
+        in_bulk: set[tuple[str, str]] = set()
         for event in events:
             key = (event.iteration_id or "", event.type)
-            if groups[key] + self._told.get(key, 0) <= _BULK:
+            if groups[key] + self._told.get(key, 0) <= BULK:
                 yield event
                 continue
-            if event.seq == last[key]:
+            if key not in in_bulk:
+                in_bulk.add(key)
                 yield self._bulk(event, groups[key])
             yield replace(event, channels=tuple(c for c in event.channels if c not in BROAD_CHANNELS))
         self._remember(groups)
@@ -154,7 +163,7 @@ class Publisher:
         noun = event.type.split(".", 1)[0]
         return replace(
             event,
-            id=f"{event.id}-bulk",
+            id=event.id + _BULK_ID,
             type=f"{noun}.bulk_changed",
             channels=tuple(c for c in event.channels if c in BROAD_CHANNELS),
             offsets={},

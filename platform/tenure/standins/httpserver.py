@@ -230,13 +230,16 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit()) or int(length) > _BODY_CAP:
             self.close_connection = True
             return Reply(413, {"error": "the body's length is missing, malformed or too large"})
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise Cut  # the caller died while it sent: that was no request yet
         parts = urlsplit(self.path)
         request = Request(
             method=self.command,
             path=parts.path,
             query=dict(parse_qsl(parts.query)),
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=self.rfile.read(int(length)),
+            body=body,
         )
         owner = self.server.owner
         try:
