@@ -133,7 +133,7 @@ def test_a_success_whose_body_never_ends_is_applied(door):
         server.closing.wait(10)
 
     with raw_server(endless) as server:
-        provisioner = HttpProvisioner(door, url=server.url, secrets=[SECRET], bounds=Bounds(total_s=0.3))
+        provisioner = HttpProvisioner(door, url=server.url, secrets=[SECRET], bounds=Bounds(total_s=2))
         assert provisioner.put_account(ACCOUNT) == Applied(1)
 
 
@@ -190,7 +190,7 @@ def test_a_call_whose_caller_died_while_it_sent_was_none(provisioner, standin):
         dying.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):
             assert dying.recv(100) == b""
-    assert isinstance(provisioner.put(ACCOUNT), Applied)
+    assert isinstance(provisioner.put_account(ACCOUNT), Applied)
     assert [entry["status"] for entry in standin.journal] == [200]
 
 
