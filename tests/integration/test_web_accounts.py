@@ -286,6 +286,8 @@ def test_a_key_is_shown_once_and_ends_when_revoked(web: Web):
     assert made.status == 201
     key, key_id = made.json["key"], made.json["id"]
     assert key.startswith("tnk_")
+    assert made.json["created_by"].startswith("key:")
+    assert made.json["created_by_name"] == "test admin"
     listed = web.call("GET", "/api-keys").body.decode()
     assert key not in listed
     assert key_id in listed

@@ -172,6 +172,9 @@ def test_an_admin_forces_a_breaker_and_releases_it(wired: Web, breakers: Breaker
     assert shown["breaker"]["state"] == "open"
     assert shown["breaker"]["automatic"] == "closed"
     assert shown["breaker"]["forced"]["reason"] == "maintenance there"
+    by = shown["breaker"]["forced"]
+    assert by["set_by"].startswith(("user:", "key:"))
+    assert by["set_by_name"] not in {"", by["set_by"]}
     assert (
         'tenure_breaker_forced{breaker="provisioner",state="open"} 1.0'
         in wired.call("GET", "/metrics").body.decode()

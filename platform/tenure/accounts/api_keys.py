@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import select, text
@@ -22,20 +23,34 @@ _REVOKE: Final = text(
     "UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = :id AND revoked_at IS NULL"
 )
 
+# Who made a key is written as the audit log writes it; a person is told the email, or the other key's name.
+_NAMES: Final = text("""
+    SELECT 'user:' || id AS maker, email AS called FROM app_user WHERE 'user:' || id = ANY(:makers)
+    UNION ALL
+    SELECT 'key:' || id, name FROM api_key WHERE 'key:' || id = ANY(:makers)
+""")
+
 
 def key_hash(key: str) -> str:
     """What is stored of a key: it is random enough for a plain hash."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def shown(key: ApiKey) -> dict[str, Any]:
-    """A key as the API shows it: never the key itself."""
+def _shown(session: Session, keys: list[ApiKey]) -> list[dict[str, Any]]:
+    """Keys as the API shows them: never the key itself."""
+    makers = {key.created_by for key in keys}
+    names = {row.maker: row.called for row in session.execute(_NAMES, {"makers": list(makers)})}
+    return [_one(key, names) for key in keys]
+
+
+def _one(key: ApiKey, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
         "prefix": key.prefix,
         "role": key.role,
         "created_by": key.created_by,
+        "created_by_name": names.get(key.created_by, key.created_by),
         "created_at": rfc3339(key.created_at),
         "last_used_at": rfc3339(key.last_used_at),
         "revoked_at": rfc3339(key.revoked_at),
@@ -59,7 +74,7 @@ def create_api_key(session: Session, *, name: str, role: Role, created_by: str) 
     session.add(row)
     session.flush()
     session.refresh(row)
-    return {**shown(row), "key": key}
+    return {**_shown(session, [row])[0], "key": key}
 
 
 def list_api_keys(
@@ -70,7 +85,7 @@ def list_api_keys(
     if cursor:
         query = query.where(ApiKey.id < cursor)
     keys = list(session.scalars(query))
-    return [shown(key) for key in keys[:limit]], keys[limit - 1].id if len(keys) > limit else None
+    return _shown(session, keys[:limit]), keys[limit - 1].id if len(keys) > limit else None
 
 
 def change_api_key(session: Session, key_id: str, *, name: str) -> dict[str, Any]:
@@ -80,7 +95,7 @@ def change_api_key(session: Session, key_id: str, *, name: str) -> dict[str, Any
         raise NotFound
     key.name = name.strip()
     session.flush()
-    return shown(key)
+    return _shown(session, [key])[0]
 
 
 def revoke_api_key(session: Session, key_id: str) -> None:

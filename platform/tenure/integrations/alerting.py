@@ -55,5 +55,5 @@ def _is_open(state: State, forced: Override | None) -> bool:
 
 def _message(name: str, forced: Override | None) -> str:
     if forced:
-        return f"{name} is not called: {forced.set_by} forced its breaker open ({forced.reason})"
+        return f"{name} is not called: {forced.set_by_name} forced its breaker open ({forced.reason})"
     return f"{name} is not called: at least five calls failed within a minute"

@@ -27,7 +27,10 @@ _SET: Final = text("""
 """)
 _LIFT: Final = text("DELETE FROM breaker_override WHERE name = :name")
 _READ: Final = text("""
-    SELECT name, state, until, reason, set_by, extract(epoch FROM until - clock_timestamp())::float8 AS left_s
+    SELECT name, state, until, reason, set_by,
+           extract(epoch FROM until - clock_timestamp())::float8 AS left_s,
+           coalesce((SELECT email FROM app_user WHERE 'user:' || id = set_by),
+                    (SELECT k.name FROM api_key k WHERE 'key:' || k.id = set_by), set_by) AS set_by_name
     FROM breaker_override WHERE until > clock_timestamp()
 """)
 
@@ -40,6 +43,7 @@ class Override:
     until: datetime
     reason: str
     set_by: str
+    set_by_name: str
     left_s: float
 
     def shown(self) -> dict[str, Any]:
@@ -49,13 +53,14 @@ class Override:
             "until": rfc3339(self.until),
             "reason": self.reason,
             "set_by": self.set_by,
+            "set_by_name": self.set_by_name,
         }
 
 
 def overrides(session: Session) -> Mapping[str, Override]:
     """What is forced now, by the integrations' names."""
     return {
-        row.name: Override(row.state, row.until, row.reason, row.set_by, row.left_s)
+        row.name: Override(row.state, row.until, row.reason, row.set_by, row.set_by_name, row.left_s)
         for row in session.execute(_READ)
     }
 
