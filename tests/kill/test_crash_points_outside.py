@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tenure import wiring
+from tenure.audit.record import SYSTEM
+from tenure.events.append import NewEvent, append
 from tenure.kit.db import Database
+from tenure.settings import load
 from tenure.standins.mailbox import MailboxStandIn
 from tenure.standins.provisioner import ProvisionerStandIn
 from tenure.subscriptions.announce import announce
+from tenure.webhooks.create_endpoint import create_endpoint
 from tests.kill.conftest import crashed, verified
 from tests.support import builders as build
 from tests.support.money import Shop, simulated_shop
+from tests.support.receiver import Receiver
 from tests.support.worker import Ledger, worker
 
 pytestmark = pytest.mark.kill
@@ -24,6 +30,7 @@ pytestmark = pytest.mark.kill
 SECRET = "a-secret-of-the-provisioner"
 SPEC = (
     "call.claimed@activation,call.answered@activation,call.claimed@notices,call.answered@notices,"
+    "call.claimed@webhooks,call.answered@webhooks,"
     "watch.seen@payment_watcher,watch.credited@payment_watcher"
 )
 
@@ -111,6 +118,47 @@ def test_a_mail_is_sent_at_most_once_and_its_row_says_that_nobody_knows(world: W
     assert (state(second), len(world.mailbox.mails)) == ("sending", 1)
     world.runs("notices", "after")
     assert (state(first), state(second), len(world.mailbox.mails)) == ("unknown", "unknown", 1)
+
+
+def test_a_webhook_is_posted_again_under_its_id_when_nobody_wrote_down_that_it_was_taken(
+    world: World,
+) -> None:
+    def happen() -> str:
+        with world.db.transaction() as session:
+            [id_] = append(session, [NewEvent("invoice.told_here", "subscription:sub_1", (), {"n": 1})])
+        build.give_places(world.db)
+        return id_
+
+    def delivery(event_id: str) -> tuple[str, int]:
+        [row] = build.rows(
+            world.db, "SELECT state, attempts FROM webhook_delivery WHERE event_id = :id", id=event_id
+        )
+        return row.state, row.attempts
+
+    with Receiver() as receiver:
+        settings = load(world.env)
+        deps = wiring.Deps(settings, world.db)
+        deps.keys.ring()  # read before the transaction, as a request does
+        with world.db.transaction() as session:
+            made = create_endpoint(
+                session, url=receiver.url, types=["invoice.told_here"], allow_private=True,
+                sealer=deps.webhook_sealer, actor=SYSTEM)  # fmt: skip
+        first = happen()
+        world.dies("webhooks", "call.claimed")
+        assert (delivery(first), receiver.ids) == (("pending", 1), {})
+        second = happen()
+        world.dies("webhooks", "call.answered")
+        assert (delivery(second), receiver.ids) == (("pending", 1), {second: 1})
+        world.runs("webhooks", "too soon")
+        assert receiver.ids == {second: 1}  # the dead ones' leases still stand
+        build.rows(world.db, "UPDATE outbox SET locked_until = clock_timestamp() RETURNING id")
+        assert world.runs("webhooks", "after")["done"] == 2
+        assert receiver.ids == {first: 1, second: 2}
+        assert [delivery(event) for event in (first, second)] == [("delivered", 2)] * 2
+        assert len({request.body for request in receiver.requests}) == len(receiver.ids)
+        assert len(receiver.messages(made["secret"])) == sum(receiver.ids.values())
+        world.runs("webhooks", "once more")
+        assert receiver.ids == {first: 1, second: 2}
 
 
 def test_a_payment_is_credited_once_though_its_watcher_died_before_and_after_writing(world: World) -> None:
