@@ -183,7 +183,7 @@ def test_a_server_that_drips_its_greeting_is_cut_at_the_deadline():
         sender = EmailSender(url=f"smtp://127.0.0.1:{server.port}", mail_from="a@b.example", bounds=bounds)
         began = time.monotonic()
         assert isinstance(sender.send(MESSAGE), Unsent)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4
         assert server.connections == 1
 
 

