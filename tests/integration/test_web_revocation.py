@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.valkey import Valkey
@@ -94,6 +95,27 @@ def test_a_user_who_is_deleted_is_out_on_both_nodes(deployed: Nodes):
     with on_each_node(deployed, token) as sockets:
         assert first.call("DELETE", f"/users/{made.json['id']}").status == 204
         closed_in_time(sockets)
+
+
+def test_what_the_nodes_were_not_told_they_find_in_the_record(deployed: Nodes):
+    first, second = each(deployed)
+    key = first.call("POST", "/api-keys", json={"name": "silent", "role": "viewer"}).json
+    given = {"email": "demoted@example.com", "password": "a passing long password", "role": "operator"}
+    user = first.call("POST", "/users", json=given).json
+    token = signed_in(second, given["email"], given["password"])["access_token"]
+    with (
+        on_each_node(deployed, key["key"]) as revoked,
+        on_each_node(deployed, token) as demoted,
+        on_each_node(deployed, first.key("viewer")) as spared,
+    ):
+        with deployed.web.db.transaction() as session:  # as when the live Valkey was away at that moment
+            session.execute(
+                text("UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = :id"), {"id": key["id"]}
+            )
+            session.execute(text("UPDATE app_user SET role = 'viewer' WHERE id = :id"), {"id": user["id"]})
+        assert [it.close_code() for it in (*revoked, *demoted)] == [4001] * 4
+        for it in spared:
+            assert it.ask(type="ping")["event"] == "ack"
 
 
 def test_a_newer_token_is_taken_in_place_and_somebody_elses_is_not(deployed: Nodes):

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from tenure.embedded.valkey import Valkey
+from tenure.events import order
+from tenure.events.append import NewEvent, append
 from tenure.kit.valkey import connect
 from tests.support.sockets import Client, client
 from tests.support.web import Web
@@ -69,3 +71,18 @@ def test_a_reader_that_pauses_briefly_loses_nothing(web: Web, ring):
             ring(number)
         for number in range(10):
             assert it.until(event="event")["data"]["n"] == number
+
+
+def test_a_long_history_of_an_object_comes_whole_in_one_connection(web: Web):
+    subject, count = "subscription:sub_long", 4000
+    with web.db.transaction() as session:
+        told = ({"n": number, "b": "x" * 500} for number in range(count))
+        append(session, [NewEvent("test.long", subject, (subject,), data) for data in told])
+    with web.db.transaction() as session:
+        while order.number_pending(session):
+            pass
+    with client(web, "viewer") as it:
+        it.send(type="subscribe", channels=[subject], since={subject: {"offset": 0, "epoch": "pg"}}, rid="s")
+        for number in range(count):
+            assert it.until(event="event")["data"]["n"] == number
+        assert it.until(event="recovered")["complete"] is True

@@ -112,9 +112,16 @@ class RawSocket:
 
     def frame(self) -> Frame | None:
         """The server's next frame; None at the end of the stream."""
-        while (size := _whole(self._buffer)) is None:
+        while (one := self.buffered()) is None:
             if not self._more():
                 return None
+        return one
+
+    def buffered(self) -> Frame | None:
+        """The next frame, if it has arrived whole already."""
+        size = _whole(self._buffer)
+        if size is None:
+            return None
         made = self._buffer[: size[1]]
         self._buffer = self._buffer[size[1] :]
         if made[0] & 0x70 or made[1] & 0x80:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import gevent
 import redis
 
 from tenure.kit.logging import get_logger
+
+if TYPE_CHECKING:
+    from web.live.driver import Driver
 
 log = get_logger("web.live")
 _OPEN: Final = "tenure:ws:open:"
@@ -52,8 +54,9 @@ return {1, forgotten and 1 or 0}
 class Census:
     """The shares of this node. Used from one event loop."""
 
-    def __init__(self, live: redis.Redis, node: str) -> None:
+    def __init__(self, live: redis.Redis, node: str, driver: Driver) -> None:
         """Nobody is counted yet."""
+        self._driver = driver
         self._live = live
         self._node = node
         self._script = live.register_script(_ENTER)
@@ -111,7 +114,7 @@ class Census:
         self._changed.add(subject)
         if not self._writing:
             self._writing = True
-            gevent.spawn_later(_SOON_S, self._write_soon)
+            self._driver.spawn_later(_SOON_S, self._write_soon)
 
     def _write_soon(self) -> None:
         try:

@@ -68,10 +68,20 @@ class Channel:
                 count += 1
         return count
 
-    def broadcast(self, frame: bytes) -> None:
-        """Give a frame without an offset to everybody."""
+    def broadcast(self, frame: bytes) -> int:
+        """Give a frame without an offset to everybody; how many that were."""
         for connection in (*self.listeners, *self.joining):
             connection.send(frame)
+        return len(self.listeners) + len(self.joining)
+
+    def show(self, subject: str, frame: bytes) -> int:
+        """Give everybody what is true of this subject only now; how many that were.
+
+        Who reads too slowly for all of them gets the newest.
+        """
+        for connection in (*self.listeners, *self.joining):
+            connection.send_newest(subject, frame)
+        return len(self.listeners) + len(self.joining)
 
     def joined(self, connection: Connection, *, upto: int, epoch: str) -> int:
         """History up to this offset has been sent: send what came meanwhile, then listen live."""

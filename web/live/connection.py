@@ -1,13 +1,12 @@
 """One socket: what came in, what waits to go out, and who it is.
 
-No greenlet, thread or timer belongs to a connection. All methods run in the loop or in a greenlet of the
-same process and never block.
+No greenlet, thread or timer belongs to a connection. All methods run in the hub's turn and never block.
 """
 
 from __future__ import annotations
 
 import _socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tenure.kit import clock
 from web.live import frames
@@ -16,6 +15,7 @@ from web.live.inbound import Fault, Goodbye, Inbound, Ping
 
 if TYPE_CHECKING:
     from tenure.accounts.principal import Principal
+    from web.live.driver import Watch
     from web.live.hub import Hub
 
 INBOX: Final = 32
@@ -32,8 +32,9 @@ class Connection:
     __slots__ = (
         "address", "auth_deadline", "backlog", "backlog_bytes", "backlog_since", "bucket", "bucket_at",
         "busy", "channels", "closing_since", "cut_off", "dirty", "expires", "expiry_told", "gone",
-        "half_sent", "hub", "hung_up", "id", "inbound", "inbox", "last_rx", "outbox", "outbox_bytes",
-        "paused", "pinged", "principal", "reader", "seated", "sock", "strikes", "violations", "writer",
+        "half_sent", "hub", "hung_up", "id", "inbound", "inbox", "last_rx", "newest", "outbox",
+        "outbox_bytes", "paused", "pinged", "principal", "reader", "seated", "sock", "strikes",
+        "violations", "writer",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, sock: _socket.socket, *, id: str, address: str) -> None:  # noqa: A002
@@ -54,6 +55,7 @@ class Connection:
         self.backlog: list[bytes] = []
         self.backlog_bytes = 0
         self.backlog_since = 0.0
+        self.newest: dict[str, bytes] | None = None  # of what is true only now, while others wait
         self.half_sent = False
         self.cut_off = False
         self.dirty = False
@@ -70,12 +72,12 @@ class Connection:
         self.violations: list[float] = []
         self.bucket = float(hub.limits.ws_burst)
         self.bucket_at = now
-        self.reader: Any = None
-        self.writer: Any = None
+        self.reader: Watch | None = None
+        self.writer: Watch | None = None
 
     def start(self) -> None:
         """Begin to read."""
-        self.reader = self.hub.loop.io(self.sock.fileno(), 1)
+        self.reader = self.hub.driver.readable(self.sock.fileno())
         self.reader.start(self.on_readable)
 
     # -- in ---------------------------------------------------------------------------------------------
@@ -121,11 +123,16 @@ class Connection:
 
     def resume_reading(self) -> None:
         """Read again."""
-        if self.paused and not self.gone:
+        if self.paused and self.reader is not None:
             self.paused = False
             self.reader.start(self.on_readable)
 
     # -- out --------------------------------------------------------------------------------------------
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the kernel has not taken yet."""
+        return self.backlog_bytes + self.outbox_bytes
 
     def send(self, frame: bytes) -> None:
         """Queue a frame. Everything queued in the same turn of the loop leaves in one write."""
@@ -139,6 +146,15 @@ class Connection:
             self.cut()
         elif not self.dirty:
             self.hub.mark_dirty(self)
+
+    def send_newest(self, subject: str, frame: bytes) -> None:
+        """Queue what is true of this subject only now: behind what waits there is one frame a subject."""
+        if not self.backlog:
+            self.send(frame)
+        elif not self.gone and not self.closing_since:
+            self.newest = self.newest or {}
+            self.newest.pop(subject, None)
+            self.newest[subject] = frame
 
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye: what is queued leaves, then the close frame, then our end of the stream.
@@ -192,8 +208,15 @@ class Connection:
             self.half_sent = False
             if self.closing_since and not self.hung_up:
                 self._hang_up()
+            elif self.newest:
+                self._send_newest()
         else:
             self._keep(waiting, sent, len(data))
+
+    def _send_newest(self) -> None:
+        waited, self.newest = self.newest or {}, None
+        for frame in waited.values():
+            self.send(frame)
 
     def _hang_up(self) -> None:
         """The close frame has left: nothing of ours follows."""
@@ -221,13 +244,14 @@ class Connection:
 
     def _wait_writable(self) -> None:
         if self.writer is None:
-            self.writer = self.hub.loop.io(self.sock.fileno(), 2)
+            self.writer = self.hub.driver.writable(self.sock.fileno())
         if not self.writer.active:
             self.writer.start(self._on_writable)
 
     def _on_writable(self) -> None:
-        self.writer.stop()
-        self.flush()
+        if self.writer is not None:
+            self.writer.stop()
+            self.flush()
 
     def release(self) -> None:
         """Give the socket back to the kernel. The hub calls this once."""
@@ -239,5 +263,6 @@ class Connection:
         self.reader = self.writer = None
         self.outbox.clear()
         self.inbox.clear()
+        self.newest = None
         self.backlog = []
         self.sock.close()

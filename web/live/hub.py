@@ -1,7 +1,7 @@
 """The hub: all sockets of this process, written to without blocking, from one loop.
 
 Frames queued in one turn of the loop leave in one write a socket. Commands that need Postgres or Valkey run
-in a bounded pool of greenlets, in order for each connection; a full inbox stops reading that socket. One
+beside the loop in bounded number, in order for each connection; a full inbox stops reading that socket. One
 timer serves heartbeats, deadlines and goodbyes of all connections.
 """
 
@@ -11,11 +11,12 @@ import _socket
 import random
 from collections import Counter, deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import gevent
 import redis
 
+from tenure.accounts.authenticate import fallen
+from tenure.errors import TenureError
 from tenure.exporter import hooks
 from tenure.kit import clock
 from tenure.kit.ids import new_id
@@ -29,6 +30,7 @@ from web.live.inbound import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from tenure.accounts.principal import Principal
+    from web.live.driver import Driver, Timer
     from web.services import Services
 
 log = get_logger("web.live")
@@ -40,6 +42,7 @@ EXPIRY_GRACE_S: Final = 25.0
 _GOODBYE_S: Final = 2.0
 _WORKERS: Final = 64
 _TICK_S: Final = 1.0
+_CONFIRM_EVERY_S: Final = 3.0
 _LATE_S: Final = 5.0
 _SLICE: Final = 500
 _DRAIN_S: Final = 5.0
@@ -50,31 +53,32 @@ _VIOLATION_WINDOW_S: Final = 10.0
 class Hub:
     """All connections of this process."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, driver: Driver) -> None:
         """Nothing runs before `setup`."""
         self.services = services
+        self.driver = driver
         self.limits = services.settings.limits
         self.auth_s = AUTH_S
         self.node = new_id("web")
-        self.loop: Any = gevent.get_hub().loop
         self.stats = node_stats.Stats()
         self.connections: set[Connection] = set()
         self.channels: dict[str, Channel] = {}
         self.by_address: Counter[str] = Counter()
-        self.census = Census(services.live, self.node)
+        self.census = Census(services.live, self.node, driver)
         self._dirty: list[Connection] = []
         self._ready: deque[Connection] = deque()
         self._workers = 0
-        self._timer: Any = None
+        self._timer: Timer | None = None
         self._ticked = 0.0
         self._stats_at = 0.0
         self._writing_stats = False
+        self._confirmed_at = 0.0
+        self._confirming = False
 
     def setup(self) -> None:
         """Start the one timer."""
         self._ticked = clock.monotonic()
-        self._timer = self.loop.timer(_TICK_S, _TICK_S)
-        self._timer.start(self._tick)
+        self._timer = self.driver.every(_TICK_S, self._tick)
 
     # -- connections ------------------------------------------------------------------------------------
 
@@ -183,7 +187,7 @@ class Hub:
             self._ready.append(connection)
             if self._workers < _WORKERS:
                 self._workers += 1
-                gevent.spawn(self._work)
+                self.driver.spawn(self._work)
 
     def pinged(self, connection: Connection, payload: bytes) -> None:
         """Answer a protocol ping; they count against the same limit as messages."""
@@ -246,7 +250,7 @@ class Hub:
         """Write this connection's frames at the end of this turn of the loop."""
         connection.dirty = True
         if not self._dirty:
-            self.loop.run_callback(self._flush)
+            self.driver.soon(self._flush)
         self._dirty.append(connection)
 
     def _flush(self) -> None:
@@ -263,7 +267,10 @@ class Hub:
         self.ping_connections(now, late=late)
         if now - self._stats_at >= node_stats.EVERY_S and not self._writing_stats:
             self._stats_at, self._writing_stats = now, True
-            gevent.spawn(self._write_stats)
+            self.driver.spawn(self._write_stats)
+        if now - self._confirmed_at >= _CONFIRM_EVERY_S and not self._confirming:
+            self._confirmed_at, self._confirming = now, True
+            self.driver.spawn(self._confirm)
 
     def ping_connections(self, now: float, *, late: bool = False) -> None:
         """Heartbeat, deadlines, expiry and goodbye of all; after a late tick nobody is judged this time."""
@@ -307,6 +314,19 @@ class Hub:
             left = max(0, int((connection.expires - now) * 1000))
             connection.send(frames.message("auth_expiring", {"expires_in_ms": left}))
 
+    def _confirm(self) -> None:
+        """Close whom the record does not know any more: what was told of them may have been lost."""
+        try:
+            known = {each.principal for each in self.connections if each.principal is not None}
+            ended = fallen(self.services.db, known) if known else set()
+            for connection in list(self.connections):
+                if connection.principal in ended:
+                    connection.close(Close.AUTH, "revoked")
+        except TenureError as error:
+            log.warning("ws.not_confirmed", error_type=type(error).__name__)
+        finally:
+            self._confirming = False
+
     def _write_stats(self) -> None:
         try:
             self.census.keep()
@@ -333,10 +353,10 @@ class Hub:
                 pause = random.randrange(5000)  # noqa: S311 - spreads the reconnects, guards nothing
                 connection.send(frames.message("goodbye", {"reason": "drain", "reconnect_in_ms": pause}))
                 connection.close(code, "drain")
-            gevent.sleep(0)
+            self.driver.sleep(0)
         deadline = clock.monotonic() + _DRAIN_S
         while self.connections and clock.monotonic() < deadline:
-            gevent.sleep(0.02)
+            self.driver.sleep(0.02)
         for connection in list(self.connections):
             self.drop(connection)
         if self._timer is not None:

@@ -36,7 +36,7 @@ def start(worker: Any) -> None:
     if worker.age == 1:
         _insist(made.settings.require_database_url())
     hub.setup()
-    gevent.spawn(Reader(hub).run)
+    hub.driver.spawn(Reader(hub).run)
     patience_s = worker.cfg.timeout or math.inf  # 0: gunicorn waits forever
     watchdog, timer = watch(made, limit_s=max(_TURN_S * 3, patience_s - _BEFORE_GUNICORN_S))
 

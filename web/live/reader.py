@@ -8,9 +8,9 @@ are compared with their tops, so a lost ring costs seconds and no event.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any, Final
 
-import gevent
 import redis
 from sqlalchemy import text
 
@@ -45,7 +45,7 @@ class Reader:
         self.stopped = False
 
     def run(self) -> None:
-        """Read until `stop`. Runs in a greenlet of its own."""
+        """Read until `stop`. Spawned by the driver."""
         pause = _FIRST_PAUSE_S
         while not self.stopped:
             try:
@@ -53,7 +53,7 @@ class Reader:
                 pause = _FIRST_PAUSE_S
             except (redis.RedisError, OSError) as error:
                 log.warning("ws.reader_disconnected", error_type=type(error).__name__)
-                gevent.sleep(pause)
+                self.hub.driver.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     def stop(self) -> None:
@@ -63,17 +63,18 @@ class Reader:
     def _listen(self) -> None:
         client = connect(self.hub.services.settings.require_live_url())
         pubsub: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        listen = partial(pubsub.get_message, timeout=_LISTEN_S)
         try:
             pubsub.subscribe(PREFIX, CONTROL)
             self.compare()
             compared, taken = clock.monotonic(), 0
             while not self.stopped:
-                given: Any = pubsub.get_message(timeout=_LISTEN_S)
+                given: Any = self.hub.driver.outside(listen)
                 if given is not None:
                     self._take(given)
                     taken += 1
                     if taken % _BREATH == 0:
-                        gevent.sleep(0)  # let the sockets be written in a long burst
+                        self.hub.driver.sleep(0)  # let the sockets be written in a long burst
                 if clock.monotonic() - compared > _COMPARE_EVERY_S:
                     self.compare()
                     compared = clock.monotonic()
@@ -94,8 +95,9 @@ class Reader:
     def _arrived(self, channel: Channel, offset: int, epoch: str, event: dict[str, Any]) -> None:
         frame = event_frame(channel.name, offset, epoch, event)
         if offset == 0:  # true only now, without history
-            channel.broadcast(frame)
-            self.hub.stats.events_out += len(channel.listeners) + len(channel.joining)
+            subject = event.get("subject")
+            told = channel.show(subject, frame) if subject else channel.broadcast(frame)
+            self.hub.stats.events_out += told
             return
         if channel.last is None:
             self.hub.stats.events_out += channel.deliver(offset, epoch, frame)
@@ -162,7 +164,7 @@ class Reader:
         names = [channel.name for channel in channels]
         try:
             with self.hub.services.db.transaction() as session:
-                tops: dict[str, int] = dict(session.execute(_TOPS, {"names": names}).tuples().all())
+                tops = {row.channel: row.top for row in session.execute(_TOPS, {"names": names})}
         except TenureError as error:
             log.warning("ws.objects_not_compared", error_type=type(error).__name__)
             return

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 
 from tenure.errors import Invalid, NotFound, TenureError
+from tenure.kit import clock
 from web.live import frames, messages
 from web.live.channels import Channel, Joining, event_frame, is_channel
+from web.live.connection import LONGEST_WAIT_S
 from web.live.history import Past, past_of, top_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 _MOST_NAMES: Final = 200
 _LARGEST_OFFSET: Final = 2**62
+# A long history goes out in portions of about this size, each when the peer has taken the one before.
+_PORTION: Final = 65_536
+_STEP_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +76,16 @@ def subscribe(hub: Hub, connection: Connection, document: Mapping[str, Any]) -> 
 def _complete(
     hub: Hub, connection: Connection, pasts: Mapping[str, Past], since: Mapping[str, Position]
 ) -> None:
+    deadline = clock.monotonic() + LONGEST_WAIT_S
     for name, past in pasts.items():
-        channel = hub.channels.get(name)
-        if channel is None or connection.gone:
-            continue
         for offset, event in past.events:
             connection.send(event_frame(name, offset, past.epoch, event))
+            if connection.waiting_bytes > _PORTION:
+                _await_taken(hub, connection, deadline)
         hub.stats.events_out += len(past.events)
+        channel = hub.channels.get(name)
+        if channel is None or connection.gone or connection.closing_since:
+            continue
         if name in since:
             fields: messages.Recovered = {
                 "channel": name,
@@ -87,6 +95,15 @@ def _complete(
             }
             connection.send(frames.message("recovered", fields))
         hub.stats.events_out += channel.joined(connection, upto=past.top, epoch=past.epoch)
+
+
+def _await_taken(hub: Hub, connection: Connection, deadline: float) -> None:
+    """Return when the peer has taken what waits for it, or is gone; by the deadline it is cut."""
+    while connection.waiting_bytes and not (connection.gone or connection.closing_since):
+        if clock.monotonic() > deadline:
+            connection.cut()
+            return
+        hub.driver.sleep(_STEP_S)
 
 
 def _join(hub: Hub, connection: Connection, name: str) -> None:

@@ -6,6 +6,7 @@ take effect at once.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 from typing import Final
 
@@ -37,6 +38,13 @@ _CURRENT: Final = {
           AND s.expires_at > clock_timestamp() AND u.disabled_at IS NULL
     """),
 }
+_STANDING: Final = text("""
+    SELECT id, role FROM api_key WHERE id = ANY(:ids) AND revoked_at IS NULL
+    UNION ALL
+    SELECT s.id, u.role FROM session s JOIN app_user u ON u.id = s.user_id
+    WHERE s.id = ANY(:ids) AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+      AND u.disabled_at IS NULL
+""")
 _COOKIE: Final = text("""
     SELECT u.id, u.email, u.role, extract(epoch FROM s.expires_at)::bigint AS expires_at
     FROM session s JOIN app_user u ON u.id = s.user_id
@@ -80,6 +88,18 @@ def confirm(db: Database, principal: Principal) -> Principal:
     if row is None:
         raise Unauthenticated("the session is over: sign in again", code="session_over")
     return replace(principal, role=Role(row["role"]))
+
+
+def fallen(db: Database, principals: Set[Principal]) -> set[Principal]:
+    """Those of these whose key or session has ended, or whose role is another now; one look for all."""
+    with db.transaction() as session:
+        rows = session.execute(_STANDING, {"ids": [_credential(each) for each in principals]})
+        standing = {row.id: row.role for row in rows}
+    return {each for each in principals if standing.get(_credential(each)) != each.role}
+
+
+def _credential(principal: Principal) -> str:
+    return principal.session_id or principal.id
 
 
 def _by_key(session: Session, key: str) -> Principal:
