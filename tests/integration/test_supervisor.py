@@ -8,6 +8,8 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from tenure.embedded import ports, process
 from tenure.embedded.folder import StackFolder
 from tenure.embedded.logfile import LogFile, _objects
-from tenure.embedded.roles import Backoff, Errand, Phase, RoleSpec, RoleState, StopOrder
+from tenure.embedded.roles import Backoff, Errand, Phase, RoleSpec, RoleState, RoleStatus, StopOrder
 from tenure.embedded.supervisor import BootFailed, Interrupted, Supervisor
 from tenure.errors import Conflict
 from tests.support import services, small_stack
@@ -229,6 +231,38 @@ def test_a_role_that_runs_but_is_never_ready_is_restarted(tmp_path: Path, superv
         supervisor.boot([Phase(roles=[spec])])
     events = [event["event"] for event in log_events(tmp_path / "logs" / "mute.log")]
     assert events.count("role.not_ready") == 3
+
+
+def test_a_full_disk_below_what_is_told_of_the_roles_stops_nobody(tmp_path: Path):
+    told = tmp_path / "told"
+    told.symlink_to("/dev/full")
+
+    def tell(roles: Sequence[RoleStatus]) -> None:
+        told.write_text(" ".join(f"{role.name}:{role.state}" for role in roles))
+
+    sleeper = RoleSpec(
+        name="sleeper",
+        command=["/bin/sleep", "600"],
+        ready=lambda _pid: True,
+        env=small_stack.ENV,
+        cwd=tmp_path,
+        order=StopOrder.WEB,
+    )
+    with pytest.raises(OSError, match="No space left"):
+        told.write_text("anything")
+    with Supervisor(tmp_path / "logs", tell) as supervisor:
+        supervisor.boot([Phase(roles=[sleeper])])
+        watch = threading.Thread(target=supervisor.watch)
+        watch.start()
+        assert until(lambda: supervisor.statuses[0].state is RoleState.READY)
+        said = log_events(tmp_path / "logs" / "supervisor.log")
+        assert [(line["event"], line["reason"]) for line in said] == [
+            ("state.untold", "No space left on device")
+        ]
+        told.unlink()
+        until(lambda: told.exists() and told.read_text() == "sleeper:ready", what="told after all")
+        supervisor.request_stop()
+        watch.join(20)
 
 
 def test_an_errand_that_fails_stops_the_boot(tmp_path: Path, supervisor: Supervisor):

@@ -82,9 +82,10 @@ class LogFile:
             older = self.path if age == 1 else self.path.with_suffix(f".log.{age - 1}")
             if older.exists():
                 older.replace(self.path.with_suffix(f".log.{age}"))
-        self._file.close()
-        self._file = self.path.open("ab", buffering=0)
+        turned = self._file
+        self._file = self.path.open("ab", buffering=0)  # without room it raises, and the file before goes on
         self._size = 0
+        turned.close()
 
 
 def pump(source: IO[bytes], log: LogFile) -> threading.Thread:

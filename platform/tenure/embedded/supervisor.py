@@ -52,12 +52,13 @@ class Supervisor:
     """Runs phases of roles until told to stop. Use as a context: leaving it leaves no process behind."""
 
     def __init__(self, logs: Path, report: Report = lambda _: None) -> None:
-        """`report` is called with every role's status whenever one changed."""
+        """`report` is called with every role's status when one changed, and again after an OSError."""
         self._logs = logs
         self._report = report
         self._own_log = LogFile(logs, "supervisor")
         self._children: dict[str, Child] = {}
         self._reported: tuple[RoleStatus, ...] = ()
+        self._untold = False
         self._probes = ThreadPoolExecutor(max_workers=4, thread_name_prefix="probe")
         self._wake = threading.Event()
         self._stop_requests = 0
@@ -174,10 +175,20 @@ class Supervisor:
             self._wake.clear()
         for child in self._children.values():
             child.tick()
-        statuses = self.statuses
-        if statuses != self._reported:
-            self._reported = statuses
+        self._tell(self.statuses)
+
+    def _tell(self, statuses: tuple[RoleStatus, ...]) -> None:
+        if statuses == self._reported:
+            return
+        try:
             self._report(statuses)
+        except OSError as error:  # a full disk stops nobody: it is told once there is room again
+            if not self._untold:
+                self._own_log.event("warning", "state.untold", reason=error.strerror)
+            self._untold = True
+        else:
+            self._reported = statuses
+            self._untold = False
 
     def _tell_will(self, change: str) -> None:
         if self._will.stdin is None:
