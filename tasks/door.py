@@ -8,6 +8,7 @@ from typing import Final
 from tenure import settings as settings_module
 from tenure.errors import BadSettings
 from tenure.iterations.catalog import catalog
+from tenure.kit.error_reports import report_errors
 from tenure.kit.logging import mask_in_logs
 
 try:
@@ -15,6 +16,7 @@ try:
     settings.require_database_url()
     settings.require_broker_url()
     jobs: Final = catalog(settings)
+    report_errors(settings.sentry_dsn, environment=settings.env)
 except BadSettings as error:
     sys.stderr.write(f"tenure: {error.message}\n")
     sys.exit(error.exit_code)

@@ -17,6 +17,7 @@ from tenure.accounts.tokens import Tokens
 from tenure.keys.live_ring import LiveRing
 from tenure.kit import crash
 from tenure.kit.db import Database, StatementDoor
+from tenure.kit.error_reports import report_errors
 from tenure.kit.logging import get_logger, mask_in_logs
 from tenure.kit.valkey import connect
 from tenure.settings import Settings
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Application:
     """The application for these settings, or for those of the environment and the running stack."""
     settings = settings or settings_module.load()
     mask_in_logs(settings.secrets())
+    report_errors(settings.sentry_dsn, environment=settings.env)
     crash.arm(settings.crash_at, settings.data_dir, role="web")
     app = Application(
         "web",

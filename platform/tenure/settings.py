@@ -162,7 +162,7 @@ class Settings(BaseModel):
     flower_url: SecretStr | None = None
     """Flower on another host: http://user:password@host:port; unset means the stack's own."""
     sentry_dsn: SecretStr | None = None
-    """Where errors are reported."""
+    """Sentry's DSN, where errors are reported; needs the extra `sentry`. Unset means nowhere."""
     crash_at: str | None = None
     """Crash points for tests, `point[@job][*times][=action]`, comma separated; refused in production."""
     jobs: Annotated[dict[str, JobOverride], BeforeValidator(json_value)] = {}
@@ -203,6 +203,16 @@ class Settings(BaseModel):
         parts = urlsplit(value.get_secret_value()) if value is not None else None
         if parts is not None and not (parts.scheme == "http" and parts.hostname and parts.password):
             raise ValueError("must be http://user:password@host:port")
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _is_a_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value is not None else None
+        if parts is not None and not (
+            parts.scheme in {"http", "https"} and parts.hostname and parts.username and parts.path.strip("/")
+        ):
+            raise ValueError("must be https://key@host/project")
         return value
 
     @field_validator("provisioner_url", "telegram_api_url")

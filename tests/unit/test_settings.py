@@ -49,6 +49,7 @@ def load(tmp_path: Path, **given: str) -> settings.Settings:
         ("TENURE_JOBS", '{"expiry": {"every": 3}}'),
         ("TENURE_LIMITS", '{"ws_handshake_per_min": 3}'),
         ("TENURE_FLOWER_URL", "http://flower:5555"),
+        ("TENURE_SENTRY_DSN", "https://sentry.example.com/7"),
         ("TENURE_CRASH_AT", "no.such.point"),
         ("TENURE_CRASH_AT", "end.before*0"),
         ("TENURE_CRASH_AT", "end.before=melt"),

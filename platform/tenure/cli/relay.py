@@ -22,6 +22,7 @@ from tenure.kit import db as db_kit
 from tenure.kit import valkey as valkey_kit
 from tenure.kit.clock import utc_now
 from tenure.kit.db import Database, check_reachable
+from tenure.kit.error_reports import report_errors
 from tenure.kit.ids import new_id
 from tenure.kit.logging import configure_logging, get_logger, mask_in_logs
 from tenure.kit.times import rfc3339
@@ -40,6 +41,7 @@ def relay(data_dir: Path | None) -> None:
     settings = settings_module.load(data_dir=data_dir)
     mask_in_logs(settings.secrets())
     configure_logging(role="relay")
+    report_errors(settings.sentry_dsn, environment=settings.env)
     crash.arm(settings.crash_at, settings.data_dir, role="relay")
     url = settings.require_database_url()
     check_reachable(url)

@@ -12,6 +12,7 @@ from tenure import settings as settings_module
 from tenure.cli.options import data_dir_option
 from tenure.exporter.serve import serve
 from tenure.kit.db import check_reachable
+from tenure.kit.error_reports import report_errors
 from tenure.kit.logging import configure_logging, mask_in_logs
 from tenure.settings import STACK_FILE
 
@@ -27,6 +28,7 @@ def exporter(port: int | None, host: str, data_dir: Path | None) -> None:
     settings = settings_module.load(data_dir=data_dir)
     mask_in_logs(settings.secrets())
     configure_logging(role="exporter")
+    report_errors(settings.sentry_dsn, environment=settings.env)
     check_reachable(settings.require_database_url())
     serve(settings, host=host, port=port or _stack_port(settings.data_dir) or _DEFAULT_PORT)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -17,11 +17,22 @@ import structlog
 _MASK: Final = "***"
 _SHORTEST_SECRET: Final = 6
 _secrets: set[str] = set()
+_ERRORS: Final = ("error", "critical")
+_listeners: list[Callable[[Mapping[str, Any]], None]] = []  # one at most
 
 
 def mask_in_logs(values: Iterable[str]) -> None:
     """Replace these values wherever they would appear in a log line from now on."""
     _secrets.update(value for value in values if len(value) >= _SHORTEST_SECRET)
+
+
+def on_errors(listener: Callable[[Mapping[str, Any]], None]) -> None:
+    """Tell the listener of every line of level error from now on: unmasked, with the exception as an object.
+
+    There is one: another takes its place. It is called by whoever logs, so it must neither wait nor raise,
+    nor log errors itself.
+    """
+    _listeners[:] = [listener]
 
 
 def masked(text: str) -> str:
@@ -38,6 +49,13 @@ def _mask(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mutab
             event[key] = masked(value)
         elif isinstance(value, BaseException):
             event[key] = masked(str(value))
+    return event
+
+
+def _tell(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if event.get("level") in _ERRORS:
+        for listener in _listeners:
+            listener(dict(event))
     return event
 
 
@@ -62,6 +80,7 @@ def configure_logging(*, role: str, level: str = "INFO", stream: Any = None) -> 
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_role,
+        _tell,
         structlog.processors.format_exc_info,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
