@@ -11,10 +11,11 @@ from typing import Any, Final
 from flask import Flask, Response, g
 from flask_limiter import RateLimitExceeded
 from pydantic import ValidationError
+from redis import RedisError
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from tenure.errors import FieldError, Invalid, TenureError, TooManyRequests, Transient
+from tenure.errors import FieldError, Invalid, TenureError, TooManyRequests, Transient, Unavailable
 from tenure.kit.logging import get_logger, masked
 
 log = get_logger(__name__)
@@ -102,6 +103,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(ValidationError, _validation_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DataError, _data_error)
+    app.register_error_handler(RedisError, _store_away)
     app.register_error_handler(Exception, _bug)
 
 
@@ -129,6 +131,11 @@ def _data_error(_error: DataError) -> Response:
     # A value that PostgreSQL cannot hold (a year 300000, a number out of range) and no model refused.
     log.warning("http.value_refused_by_database")
     return problem(422, "invalid", "a value is out of range")
+
+
+def _store_away(error: RedisError) -> Response:
+    # Broker or live store: whoever asks for what only they know is answered honestly, by a later try.
+    return _tenure_error(Unavailable(f"a store does not answer ({type(error).__name__})"))
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -32,7 +32,9 @@ class Slots(Page):
     job: Name | None = None
     scope: str | None = Field(default=None, max_length=200)
     state: Literal["pending", "started", "skipped"] | None = None
-    reason: Name | None = None
+    reason: (
+        Literal["overlap", "expired", "paused", "outage", "canceled", "undelivered", "quarantined"] | None
+    ) = None
     since: Name | None = None
 
 

@@ -22,6 +22,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "down": ("tenure.cli.stack", "down"),
     "status": ("tenure.cli.stack", "status"),
     "logs": ("tenure.cli.stack", "logs"),
+    "queues": ("tenure.cli.queues", "queues_"),
     "migrate": ("tenure.cli.database", "migrate"),
     "doctor": ("tenure.cli.doctor", "doctor"),
     "verify": ("tenure.cli.verify", "verify"),
@@ -60,6 +61,15 @@ class LazyGroup(click.Group):
         module, attribute = _COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, but an unknown command is answered with those that are like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:  # click looks at the imported ones, and none is
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=_COMMANDS, ctx=ctx) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
@@ -16,6 +16,7 @@ from tenure.kit.db import Database
 from tenure.kit.logging import configure_logging, mask_in_logs
 from tenure.settings import Settings
 
+_LONGEST_LINE: Final = 10_000
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -56,7 +57,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     if not rows:
         click.echo(empty)
         return
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    console = Console(markup=False, emoji=False)  # cells hold what people wrote, brackets included
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:  # an id that is cut is no id: what does not fit goes on in the next line
+        table.add_column(column, overflow="fold", no_wrap=not console.is_terminal)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console().print(table)
+    if not console.is_terminal:  # for `grep` and `awk`: a row is a line, as long as it may be
+        console.width = _LONGEST_LINE
+    console.print(table)

@@ -24,6 +24,7 @@ from tenure.iterations.catalog import catalog, job_named
 from tenure.kit import clock
 from tenure.kit.db import Database
 from tenure.kit.times import parse_moment, parse_span
+from tenure.model.iteration import REASONS
 
 _POLL_S: Final = 0.1
 
@@ -168,7 +169,7 @@ def iterations(
 @click.command(name="slots")
 @click.option("--job")
 @click.option("--state", type=click.Choice(["pending", "started", "skipped"]))
-@click.option("--reason")
+@click.option("--reason", type=click.Choice(REASONS))
 @click.option("--since", help="RFC 3339, or 15m, 3d ago.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @data_dir_option

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from tenure.model.base import Base, CreatedAt, IdText, JsonObject, Key
 
 SLOT_STATES = "'pending', 'started', 'skipped'"
-SKIP_REASONS = "'overlap', 'expired', 'paused', 'outage', 'canceled', 'undelivered', 'quarantined'"
+REASONS = ("overlap", "expired", "paused", "outage", "canceled", "undelivered", "quarantined")
+SKIP_REASONS = ", ".join(f"'{reason}'" for reason in REASONS)
 OUTCOMES = "'ok', 'failed', 'timed_out', 'killed', 'lost', 'canceled'"
 
 
