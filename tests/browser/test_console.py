@@ -152,6 +152,7 @@ def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed
     tab.context.set_offline(True)
     expect(connection).to_have_attribute("data-state", re.compile("RECONNECTING|CONNECTING"), timeout=15_000)
     expect(connection).not_to_contain_text(LIVE)
+    expect(connection).to_contain_text(re.compile(r"Reconnecting [1-5]/5"))
     # It happens while nobody is listening.
     scope = f"ok:0.1{uuid.uuid4().int % 10**6:06d}"
     slot = stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
@@ -172,6 +173,25 @@ def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed
     expect(row).to_have_count(1)
     assert was_not_reloaded(page)
     assert unexpected(tab, AWAY) == []
+
+
+def test_what_waited_for_somebody_else_is_not_sent_for_who_signs_in_next(stack: Stack, tab: Tab):
+    page = tab.page
+    scope = f"ok:0.1{uuid.uuid4().int % 10**6:06d}"
+    page.goto(stack.url)
+    expect(page.get_by_label("Email")).to_be_focused()
+    command = {
+        "key": uuid.uuid4().hex,
+        "job": "sleep",
+        "scope": scope,
+        "queuedAt": page.evaluate("Date.now()"),
+    }
+    page.evaluate("text => sessionStorage.setItem('tenure.waiting-commands', text)", json.dumps([command]))
+    sign_in(page, stack)
+    expect(page.get_by_test_id("connection")).not_to_contain_text("waiting")
+    assert page.evaluate("sessionStorage.getItem('tenure.waiting-commands')") == "[]"
+    assert stack.api("GET", f"/slots?scope={scope}")["items"] == []
+    assert unexpected(tab) == []
 
 
 def test_a_restarted_web_process_is_found_again_without_signing_in(stack: Stack, tab: Tab):

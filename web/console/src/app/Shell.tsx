@@ -16,6 +16,8 @@ const TITLES: [prefix: string, title: string][] = [
   ["/schedules", "Schedules"],
   ["/slots", "Slots"],
   ["/iterations", "Iteration"],
+  ["/integrations", "Integrations"],
+  ["/keys", "Keys"],
   ["/", "Overview"],
 ];
 
@@ -67,6 +69,12 @@ function Links() {
       </Link>
       <Link to="/subscriptions" className={styles.link} activeOptions={{ includeSearch: false }}>
         <Icon name="subscriptions" /> Subscriptions
+      </Link>
+      <Link to="/integrations" className={styles.link}>
+        <Icon name="plug" /> Integrations
+      </Link>
+      <Link to="/keys" className={styles.link}>
+        <Icon name="key" /> Keys
       </Link>
       <a
         className={`${styles.link} ${styles.outside}`}

@@ -8,6 +8,8 @@ const KEYS: [keys: string[], meaning: string][] = [
   [["g", "j"], "Go to the schedules of the jobs"],
   [["g", "l"], "Go to the slots"],
   [["g", "s"], "Go to the subscriptions"],
+  [["g", "i"], "Go to the integrations"],
+  [["g", "k"], "Go to the API keys"],
   [["/"], "Search or filter this screen"],
   [["r"], "Run a job now (overview, schedules)"],
   [["←", "→"], "Step through the iterations of a lane"],
@@ -37,6 +39,8 @@ export function useShortcuts(openHelp: () => void): void {
       else if (key === "s") void navigate({ to: "/subscriptions" });
       else if (key === "j") void navigate({ to: "/schedules" });
       else if (key === "l") void navigate({ to: "/slots" });
+      else if (key === "i") void navigate({ to: "/integrations" });
+      else if (key === "k") void navigate({ to: "/keys" });
       else return false;
       return true;
     };

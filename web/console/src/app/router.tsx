@@ -65,6 +65,18 @@ export const slotsRoute = createRoute({
   component: lazyRouteComponent(() => import("@/slots/List"), "SlotList"),
 });
 
+export const integrationsRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/integrations",
+  component: lazyRouteComponent(() => import("@/integrations/Integrations"), "Integrations"),
+});
+
+export const keysRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/keys",
+  component: lazyRouteComponent(() => import("@/keys/Keys"), "Keys"),
+});
+
 export const iterationRoute = createRoute({
   getParentRoute: () => root,
   path: "/iterations/$id",
@@ -79,6 +91,8 @@ export const router = createRouter({
     iterationRoute,
     subscriptionsRoute,
     subscriptionRoute,
+    integrationsRoute,
+    keysRoute,
   ]),
   defaultErrorComponent: ({ error, reset }) => <ProblemPanel error={error} onRetry={reset} />,
   // The browser keeps the place; nothing is preloaded behind the operator's back.

@@ -46,6 +46,10 @@ export class Api {
     return this.call<T>({ method: "PATCH", path, body });
   }
 
+  delete(path: string): Promise<void> {
+    return this.call<void>({ method: "DELETE", path });
+  }
+
   /** Readiness answers 503 with the same document. */
   readiness<T>(signal?: AbortSignal): Promise<T> {
     return this.call<T>({

@@ -1,5 +1,7 @@
 /** The objects of the public API, as the console reads them. */
 
+import type { Role } from "@/session/session";
+
 export type Outcome = "ok" | "failed" | "timed_out" | "killed" | "lost" | "canceled";
 export const OUTCOMES: readonly Outcome[] = [
   "ok",
@@ -168,6 +170,61 @@ export interface WorkerRow {
   /** `worker`, `beat`, `relay`. */
   role: string;
   online: boolean;
+}
+
+export type BreakerState = "closed" | "open" | "half_open" | "unknown";
+
+export interface Breaker {
+  state: BreakerState;
+  /** How it would stand if nothing were forced. */
+  automatic: BreakerState;
+  forced: {
+    state: "open" | "closed";
+    until: string;
+    reason: string;
+    set_by_name: string;
+  } | null;
+  /** Within the last minute; null when the states could not be read. */
+  failures: number | null;
+  /** Seconds until one call may ask whether the other side is back. */
+  retry_after_s: number | null;
+  opens: number;
+  refused: number;
+  over_budget: number;
+  unguarded: number;
+  /** Only where there are several. */
+  nodes?: { name: string; state: BreakerState }[];
+}
+
+/** Something outside that this install may use. */
+export interface Integration {
+  name: string;
+  kind: string;
+  configured: boolean;
+  state: "ok" | "degraded" | "off";
+  last_ok_at: string | null;
+  last_error: string | null;
+  /** Null where only the other side calls. */
+  breaker: Breaker | null;
+}
+
+export interface Probed {
+  ok: boolean;
+  took_ms: number;
+  detail: string;
+}
+
+/** An API key; the key itself is in the answer to its making alone. */
+export interface ApiKey {
+  id: string;
+  name: string;
+  /** Its first characters. */
+  prefix: string;
+  role: Role;
+  created_by_name: string;
+  created_at: string;
+  last_used_at: string | null;
+  revoked_at: string | null;
 }
 
 export interface Alert {

@@ -44,7 +44,7 @@ export function Attention() {
                     {alert.message}
                     <br />
                     <span className={styles.rule}>
-                      {alert.rule} · <Subject subject={alert.subject} />
+                      {alert.rule} · <Subject rule={alert.rule} subject={alert.subject} />
                     </span>
                   </span>
                   <span className={styles.since} title={alert.since ? utc(alert.since) : undefined}>
@@ -60,8 +60,15 @@ export function Attention() {
   );
 }
 
-function Subject({ subject }: { subject: string | null }) {
+function Subject({ rule, subject }: { rule: string; subject: string | null }) {
   if (subject === null || subject === "") return <>the whole system</>;
+  if (rule === "breaker_open") {
+    return (
+      <Link to="/integrations" className="mono">
+        {subject}
+      </Link>
+    );
+  }
   const subscription = /\b(sub_\w+)/.exec(subject)?.[1];
   if (subscription === undefined) return <span className="mono">{subject}</span>;
   return (

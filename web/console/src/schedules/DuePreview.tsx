@@ -1,7 +1,7 @@
 import type { Preview } from "@/http/model";
+import { Rest } from "@/ui/errors";
 import { relative } from "@/ui/time";
 import { useNow } from "@/ui/useNow";
-import { Rest } from "./errors";
 import { localTime } from "./localTime";
 import styles from "./Schedules.module.css";
 

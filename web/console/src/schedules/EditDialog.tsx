@@ -3,9 +3,9 @@ import { type FormEvent, useEffect, useState } from "react";
 import type { Schedule } from "@/http/model";
 import { Button, Segments } from "@/ui/Button";
 import { Dialog, DialogBody, DialogFoot, Field } from "@/ui/Dialog";
+import { errorsOf, Rest } from "@/ui/errors";
 import { DuePreview } from "./DuePreview";
 import { editSchedule, rereadJobs, usePreview } from "./data";
-import { errorsOf, Rest } from "./errors";
 import {
   changeOf,
   type Form,

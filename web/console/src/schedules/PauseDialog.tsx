@@ -4,9 +4,9 @@ import type { ScheduledJob } from "@/http/model";
 import { serverNow } from "@/http/serverClock";
 import { Button } from "@/ui/Button";
 import { Dialog, DialogBody, DialogFoot, Field } from "@/ui/Dialog";
+import { errorsOf, Rest } from "@/ui/errors";
 import { newKey } from "@/ui/newKey";
 import { pauseSchedule, rereadJobs } from "./data";
-import { errorsOf, Rest } from "./errors";
 import { SPANS, type Span, untilOf } from "./pauseUntil";
 
 export function PauseDialog({ job, onClose }: { job: ScheduledJob; onClose: () => void }) {

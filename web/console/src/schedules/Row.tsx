@@ -1,9 +1,10 @@
 import { Link } from "@tanstack/react-router";
-import type { ReactNode } from "react";
 import type { LastIteration, Schedule, ScheduledJob } from "@/http/model";
 import { LOOKS } from "@/overview/look";
 import { Button } from "@/ui/Button";
 import { Chip, type ChipLook } from "@/ui/Chip";
+import stacked from "@/ui/Stacked.module.css";
+import { Sub } from "@/ui/Sub";
 import { duration, moment, relative, span, utc } from "@/ui/time";
 import { dueOf, isPaused } from "./due";
 import type { Act } from "./Schedules";
@@ -22,12 +23,12 @@ export function Row({ job, now, readAt, onAct }: RowProps) {
   return (
     <tr>
       <th scope="row">
-        <span className={styles.name}>
+        <span className={stacked.name}>
           {job.name}
-          {job.internal && <span className={styles.tag}>internal</span>}
+          {job.internal && <span className={stacked.tag}>internal</span>}
         </span>
-        <span className={styles.sub}>{job.title}</span>
-        <span className={`${styles.sub} ${styles.limits}`}>
+        <span className={stacked.sub}>{job.title}</span>
+        <span className={`${stacked.sub} ${styles.limits}`}>
           queue {job.queue} · soft {job.soft_s} s · hard {job.hard_s} s
         </span>
       </th>
@@ -55,12 +56,6 @@ export function Row({ job, now, readAt, onAct }: RowProps) {
     </tr>
   );
 }
-
-const Sub = ({ children, title }: { children: ReactNode; title?: string }) => (
-  <span className={styles.sub} title={title}>
-    {children}
-  </span>
-);
 
 function Cron({ schedule }: { schedule: Schedule }) {
   if (schedule.cron !== null) return <Sub>{<span className="mono">{schedule.cron}</span>}</Sub>;
@@ -182,7 +177,7 @@ function Actions({
     </Button>
   );
   return (
-    <div className={styles.actions}>
+    <div className={stacked.actions}>
       {button("run", "Run")}
       {held && button("resume", "Resume")}
       {!held && schedule !== null && button("pause", "Pause")}

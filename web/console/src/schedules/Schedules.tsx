@@ -5,6 +5,7 @@ import type { ScheduledJob } from "@/http/model";
 import { RunDialog } from "@/overview/RunDialog";
 import { Button, Segments } from "@/ui/Button";
 import { Empty, Loaded, Panel } from "@/ui/Panel";
+import stacked from "@/ui/Stacked.module.css";
 import { Table } from "@/ui/Table";
 import { useNow } from "@/ui/useNow";
 import { useLiveSchedules, useScheduledJobs } from "./data";
@@ -101,7 +102,7 @@ function Jobs({ jobs, readAt, onAct }: JobsProps) {
       name="schedules"
       columns={COLUMNS}
       unseenColumn={onAct === null ? null : "Actions"}
-      className={styles.table}
+      className={`${stacked.table} ${styles.table}`}
     >
       {jobs.map((job) => (
         <Row key={job.name} job={job} now={now} readAt={readAt} onAct={onAct} />

@@ -7,6 +7,7 @@ import { readIteration, readSkip } from "@/http/read";
 import { serverNow } from "@/http/serverClock";
 import type { LiveEvent } from "@/live/protocol";
 import { useChannel } from "@/live/useLive";
+import { useLook } from "@/ui/useLook";
 import { STRIP, withIteration, withSchedule, withSkip } from "./cells";
 import type { Change } from "./rhythm";
 
@@ -42,13 +43,8 @@ export function useLiveSchedules(): void {
   const client = useQueryClient();
   const timer = useRef<number | null>(null);
   useEffect(() => () => window.clearTimeout(timer.current ?? undefined), []);
-  useEffect(() => {
-    // No event tells that a beat is missing: lateness is seen by looking. (A query's own interval
-    // begins anew with each event that changes its data, and would never end.)
-    const look = () => document.hidden || void client.invalidateQueries({ queryKey: KEY });
-    const id = window.setInterval(look, REREAD_MS);
-    return () => window.clearInterval(id);
-  }, [client]);
+  // No event tells that a beat is missing: lateness is seen by looking.
+  useLook(KEY, REREAD_MS);
   const reread = () => {
     window.clearTimeout(timer.current ?? undefined);
     timer.current = window.setTimeout(() => rereadJobs(client), SETTLE_MS);

@@ -1,5 +1,5 @@
 import { isProblem } from "@/http/problem";
-import { ProblemPanel } from "@/ui/Panel";
+import { ProblemPanel } from "./Panel";
 
 /** What the server says of each field. */
 export function errorsOf(error: unknown): Record<string, string> {
