@@ -15,36 +15,16 @@ import pytest
 from tenure.events import order
 from tenure.events.append import NewEvent, append
 from tenure.kit.ids import new_id
-from tests.support.hubs import Peer, Stage
+from tests.support.hubs import SMALL, Peer, Stage, stall, text
 from tests.support.rawsocket import CLOSE, TEXT, Frame, frame
 
 if TYPE_CHECKING:
     from web.services import Services
 
-SMALL = 4096
-
-
-def text(number: int, size: int = 0) -> bytes:
-    """A server's frame that tells its number."""
-    from web.live import frames
-
-    return frames.text({"n": number, "pad": "x" * size})
-
 
 def numbers(found: list[Frame]) -> list[int]:
     """The numbers of these frames; every one of them is whole."""
     return [one.json["n"] for one in found if one.opcode == TEXT]
-
-
-def stall(stage: Stage, connection: Any) -> int:
-    """Send to a peer that does not read, until the kernel takes no more; how many frames those were."""
-    sent = 0
-    while not connection.backlog:
-        with stage.turn:
-            connection.send(text(sent, SMALL))
-        sent += 1
-        stage.until(lambda: not connection.dirty, "the turn is over")
-    return sent
 
 
 # -- out --------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from web.services import Services
 
 T = TypeVar("T")
+# A buffer of the kernel that one frame fills.
+SMALL = 4096
 _PATIENCE_S = 20.0
 _PAUSE_S = 0.005
 
@@ -150,6 +152,24 @@ class Peer(RawSocket):
         data = self.packet()
         self._buffer += data
         return bool(data)
+
+
+def text(number: int, size: int = 0) -> bytes:
+    """A server's frame that tells its number."""
+    from web.live import frames
+
+    return frames.text({"n": number, "pad": "x" * size})
+
+
+def stall(stage: Stage, connection: Connection) -> int:
+    """Send to a peer that does not read, until the kernel takes no more; how many frames those were."""
+    sent = 0
+    while not connection.backlog:
+        with stage.turn:
+            connection.send(text(sent, SMALL))
+        sent += 1
+        stage.until(lambda: not connection.dirty, "the turn is over")
+    return sent
 
 
 @contextlib.contextmanager
