@@ -136,6 +136,32 @@ def test_sigquit_after_sigterm_cancels_the_run(running: Process, ledger: Ledger)
     until(lambda: not alive(pid), what="the child is gone")
 
 
+@pytest.mark.parametrize(
+    ("scope", "given_s", "ends"),
+    [
+        ("ok:2", 15, {("ok", None)}),
+        ("ok:60", 2, {("canceled", "Terminated")}),
+    ],
+    ids=["the run fits", "the run does not fit"],
+)
+def test_a_soft_shutdown_waits_its_time_and_ends_the_run_once(
+    env: dict[str, str], ledger: Ledger, tmp_path: Path, scope: str, given_s: int, ends: set[tuple[str, str]]
+) -> None:
+    limits = '{"sleep": {"soft_s": 70, "hard_s": 80}}'
+    override = f"worker.soft_shutdown_timeout={given_s}"
+    with worker({**env, "TENURE_JOBS": limits}, tmp_path, overrides=(override,)) as running:
+        slot = ledger.run("sleep", scope)
+        pid = ledger.started(slot)["pid"]
+        running.popen.send_signal(signal.SIGQUIT)
+        until(lambda: "Soft Shutdown" in running.log.read_text(), what="it waits")
+        running.popen.wait(60)
+    end = one_end(ledger, slot)
+    assert (end["outcome"], end["error_type"]) in ends
+    assert end["ended_by"] in {"child", "parent"}
+    assert len(ledger.iterations(slot)) == 1
+    until(lambda: not alive(pid), what="the child is gone")
+
+
 def test_sigterm_to_the_whole_group_ends_the_run_once(running: Process, ledger: Ledger) -> None:
     slot = ledger.run("sleep", "ok:2.5")
     pid = ledger.started(slot)["pid"]

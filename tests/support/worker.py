@@ -95,12 +95,23 @@ def environment(database_url: str, broker_url: str, data_dir: Path, **more: str)
 
 
 @contextmanager
-def worker(env: dict[str, str], folder: Path, *, name: str = "worker", queues: str = "default,payments",
-           concurrency: int = 2, root: Path = ROOT) -> Iterator[Process]:  # fmt: skip
-    """A worker that is ready: its node's lease is in the database."""
+def worker(
+    env: dict[str, str],
+    folder: Path,
+    *,
+    name: str = "worker",
+    queues: str = "default,payments",
+    concurrency: int = 2,
+    root: Path = ROOT,
+    overrides: tuple[str, ...] = (),
+) -> Iterator[Process]:
+    """A worker that is ready: its node's lease is in the database.
+
+    `overrides` are Celery settings of its command line, such as `worker.soft_shutdown_timeout=4`.
+    """
     arguments = [
         "celery", "-A", "tasks", "worker", "-Q", queues, "-c", str(concurrency), "-n", f"{name}@%h",
-        "--without-gossip", "--without-mingle",
+        "--without-gossip", "--without-mingle", *(("--", *overrides) if overrides else ()),
     ]  # fmt: skip
     with process(arguments, log=folder / f"{name}.log", env=env, root=root) as running:
         until(
