@@ -159,7 +159,7 @@ def test_a_skip_is_found_by_its_reason(stack: Stack, tab: Tab):
     scope = f"ok:4.{uuid.uuid4().int % 10**6:06d}"
     first = stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
     # Whichever of the two a child takes first runs: the second is asked for once the first does.
-    until(lambda: stack.api("GET", f"/slots/{first}")["iterations"], what="the first runs")
+    until(lambda: stack.api("GET", f"/slots/{first}")["iteration_ids"], what="the first runs")
     slot = stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
     page = tab.page
     sign_in(page, stack, "/slots?reason=overlap&state=skipped")
