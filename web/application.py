@@ -33,7 +33,8 @@ from web.services import VALKEY_S, Services
 
 log = get_logger(__name__)
 _DESCRIPTION: Final = (
-    "Send `Authorization: Bearer` with an access token or an API key. Errors are RFC 9457 problems."
+    "Send `Authorization: Bearer` with an access token or an API key. Errors are RFC 9457 problems. "
+    "Where an answer has an `ETag`, `If-Match` changes a thing only if nobody else did meanwhile (else 412)."
 )
 
 

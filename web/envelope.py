@@ -34,8 +34,11 @@ SECURITY_HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "Cache-Control": "no-store",
 }
-_EXPOSED: Final = "Idempotent-Replay, Retry-After, X-Request-Id"
-_ALLOWED: Final = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
+_EXPOSED: Final = (
+    "ETag, Idempotent-Replay, Retry-After, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id"
+)
+_ALLOWED: Final = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
 # Gunicorn bounds each header (8 KiB) and their number; this bounds all of them.
 _LARGEST_HEADERS: Final = 65_536
 _QUIET: Final = ("/livez", "/readyz", "/metrics", "/ws")

@@ -31,6 +31,7 @@ from web.body import Body, Empty, RawBody, read_body, refuse_unstorable
 from web.idempotency import REPLAY, Repeatable, key_of, repeatable
 from web.problem import field_errors
 from web.services import Services, services
+from web.version import Versioned, require_match
 
 PREFIX: Final = "/api/v1"
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
@@ -108,6 +109,7 @@ class Route:
     key_required: bool
     transaction: bool
     secret: bool
+    versioned: Versioned | None
 
 
 class Routes:
@@ -140,7 +142,7 @@ class Routes:
 
         Options: role (None: public; default viewer for GET, operator otherwise), body, query, response,
         status, summary, key_required, transaction (False: the handler opens its own), secret (the answer
-        is not kept for repeats).
+        is not kept for repeats), versioned (what is read or changed here has an ETag).
         """
         default_role = Role.VIEWER if method == "GET" else Role.OPERATOR
 
@@ -163,6 +165,7 @@ class Routes:
                     key_required=options.get("key_required", False),
                     transaction=options.get("transaction", True),
                     secret=options.get("secret", False),
+                    versioned=options.get("versioned"),
                 )
             )
             return handler
@@ -190,6 +193,7 @@ def install(app: OpenAPI, routes: Routes) -> None:
             openapi_extensions={
                 "x-tenure-role": route.role.value if route.role else "public",
                 "x-idempotency-key": "required" if route.key_required else "accepted",
+                **({"x-etag": True} if route.versioned else {}),
             },
         )(view)
 
@@ -242,7 +246,7 @@ def run(route: Route, path: Mapping[str, str]) -> Response:
     repeat = repeatable(request, actor=principal.name, key=key, body=plain) if key and principal else None
     with made.db.transaction() as session:
         call.maybe_session = session
-        answer = _within(route, call, repeat, inputs)
+        answer = _within(route, call, repeat, inputs, path)
     for act in call.afterwards:
         try:
             act()
@@ -251,13 +255,18 @@ def run(route: Route, path: Mapping[str, str]) -> Response:
     return answer
 
 
-def _within(route: Route, call: Call, repeat: Repeatable | None, inputs: dict[str, Any]) -> Response:
-    if repeat is None:
-        return _answer(route, route.handler(call, **inputs))
-    stored = repeat.claim(call.session)
+def _within(
+    route: Route, call: Call, repeat: Repeatable | None, inputs: dict[str, Any], path: Mapping[str, str]
+) -> Response:
+    stored = repeat.claim(call.session) if repeat is not None else None
     if stored is not None:
+        # Before its condition is looked at: the first time has changed what it named.
         return _answer(route, Reply(stored.body, stored.status, {REPLAY: "true"}))
+    if route.method != "GET":
+        require_match(request, route.versioned, call, path)
     result = route.handler(call, **inputs)
+    if repeat is None:
+        return _answer(route, result)
     reply = result if isinstance(result, Reply) else Reply(result)
     repeat.store(call.session, reply.status or route.status, reply.body, secret=route.secret)
     return _answer(route, reply)
@@ -284,4 +293,4 @@ def _answer(route: Route, result: Any) -> Response:
     answer = Response(status=status) if reply.body is None else jsonify(reply.body)
     answer.status_code = status
     answer.headers.update(reply.headers)
-    return answer
+    return route.versioned.mark(answer, reply.body, request) if route.versioned else answer

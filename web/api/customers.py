@@ -13,8 +13,17 @@ from tenure.subscriptions.change_customer import change_customer
 from tenure.subscriptions.queries import entitlements
 from web.body import Body
 from web.route import Call, Page, Routes
+from web.version import Versioned
 
 routes = Routes("Customers")
+CUSTOMER = Versioned(
+    read=lambda call, id_: queries.customer_by_id(call.session, id_),
+    locks=(
+        "SELECT id FROM subscription WHERE customer_id = :id ORDER BY id FOR NO KEY UPDATE",
+        "SELECT 1 FROM customer WHERE id = :id FOR NO KEY UPDATE",
+    ),
+    fields=("id", "external_id", "email", "telegram_chat_id", "locale", "timezone"),
+)
 
 _MOST = 10**20
 
@@ -70,7 +79,7 @@ def list_customers(call: Call, query: CustomerFilter) -> dict[str, Any]:
     )
 
 
-@routes.get("/customers/{id}", summary="One customer")
+@routes.get("/customers/{id}", versioned=CUSTOMER, summary="One customer")
 def show_customer(call: Call, id: str) -> dict[str, Any]:  # noqa: A002 - the contract's name
     return queries.customer_by_id(call.session, id)
 
@@ -80,7 +89,7 @@ def create_customer(call: Call, body: NewCustomer) -> dict[str, Any]:
     return create(call.session, Details(**_given(body)), actor=call.actor)
 
 
-@routes.patch("/customers/{id}", body=ChangedCustomer, summary="Change a customer")
+@routes.patch("/customers/{id}", body=ChangedCustomer, versioned=CUSTOMER, summary="Change a customer")
 def edit_customer(call: Call, id: str, body: ChangedCustomer) -> dict[str, Any]:  # noqa: A002
     return change_customer(call.session, customer_id=id, changes=_given(body), actor=call.actor)
 

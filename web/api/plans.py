@@ -14,8 +14,14 @@ from tenure.plans.create import create
 from tenure.plans.rules import Stage, Terms
 from web.body import Body
 from web.route import Call, Page, Routes
+from web.version import Versioned
 
 routes = Routes("Plans")
+PLAN = Versioned(
+    read=lambda call, code: queries.plan_by_code(call.session, code),
+    locks=("SELECT 1 FROM plan WHERE code = :code FOR UPDATE",),
+    fields=("id", "version"),
+)
 
 # Wide enough for every valid value; the rules of plans name the exact bounds.
 _MOST = 10**18
@@ -73,7 +79,7 @@ def list_plans(call: Call, query: Page) -> dict[str, Any]:
     return queries.plans(call.session, limit=query.limit, cursor=query.cursor)
 
 
-@routes.get("/plans/{code}", summary="One plan")
+@routes.get("/plans/{code}", versioned=PLAN, summary="One plan")
 def show_plan(call: Call, code: str) -> dict[str, Any]:
     return queries.plan_by_code(call.session, code)
 
@@ -83,7 +89,9 @@ def create_plan(call: Call, body: NewPlan) -> dict[str, Any]:
     return create(call.session, code=body.code, terms=Terms(**_flat(body)), actor=call.actor)
 
 
-@routes.patch("/plans/{code}", role=Role.ADMIN, body=ChangedPlan, summary="Change a plan for new sales")
+@routes.patch(
+    "/plans/{code}", role=Role.ADMIN, body=ChangedPlan, versioned=PLAN, summary="Change a plan for new sales"
+)
 def change_plan(call: Call, code: str, body: ChangedPlan) -> dict[str, Any]:
     nulls = [name for name in sorted(body.model_fields_set) if getattr(body, name) is None]
     if nulls:

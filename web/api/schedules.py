@@ -14,8 +14,14 @@ from tenure.iterations.rhythm import LONGEST_S, SHORTEST_S
 from tenure.kit.times import parse_moment
 from web.body import Body
 from web.route import Call, Routes
+from web.version import Versioned
 
 routes = Routes("Schedules")
+SCHEDULE = Versioned(
+    read=lambda call, job: queries.schedule(call.session, catalog(call.services.settings), job),
+    locks=("SELECT 1 FROM schedule WHERE job = :job FOR UPDATE",),
+    fields=("job", "every_s", "cron", "timezone", "enabled", "paused", "paused_until", "pause_reason"),
+)
 EveryS = Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S)]
 Cron = Annotated[str, Field(min_length=1, max_length=100)]
 Zone = Annotated[str, Field(min_length=1, max_length=64)]
@@ -64,7 +70,7 @@ def list_schedules(call: Call) -> dict[str, Any]:
     return {"items": queries.schedules(call.session, catalog(call.services.settings)), "next_cursor": None}
 
 
-@routes.get("/schedules/{job}", summary="When one job is due")
+@routes.get("/schedules/{job}", versioned=SCHEDULE, summary="When one job is due")
 def show(call: Call, job: str) -> dict[str, Any]:
     chosen = job_named(call.services.settings, job)
     return queries.schedule(call.session, {job: chosen}, job)
@@ -81,17 +87,22 @@ def preview(call: Call, job: str, query: Preview) -> dict[str, Any]:
     )
 
 
-@routes.patch("/schedules/{job}", body=ScheduleChange, summary="Change when a job is due")
+@routes.patch("/schedules/{job}", body=ScheduleChange, versioned=SCHEDULE, summary="Change when a job is due")
 def change(call: Call, job: str, body: ScheduleChange) -> dict[str, Any]:
     return act(call.session, job_named(call.services.settings, job), body, actor=call.actor)
 
 
-@routes.post("/schedules/{job}/pause", body=Pause, summary="Let no scheduled slot of a job start")
+@routes.post(
+    "/schedules/{job}/pause",
+    body=Pause,
+    versioned=SCHEDULE,
+    summary="Let no scheduled slot of a job start",
+)
 def pause(call: Call, job: str, body: Pause) -> dict[str, Any]:
     return act(call.session, job_named(call.services.settings, job), body, actor=call.actor)
 
 
-@routes.post("/schedules/{job}/resume", summary="End the pause and lift a quarantine")
+@routes.post("/schedules/{job}/resume", versioned=SCHEDULE, summary="End the pause and lift a quarantine")
 def resume(call: Call, job: str) -> dict[str, Any]:
     chosen = job_named(call.services.settings, job)
     return operate.resume_schedule(call.session, chosen, actor=call.actor)

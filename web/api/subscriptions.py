@@ -17,8 +17,14 @@ from tenure.subscriptions.start import start
 from tenure.subscriptions.timeline import timeline
 from web.body import Body
 from web.route import Call, Page, Routes
+from web.version import Versioned
 
 routes = Routes("Subscriptions")
+SUBSCRIPTION = Versioned(
+    read=lambda call, id_: queries.subscription(call.session, id_),
+    locks=("SELECT 1 FROM subscription WHERE id = :id FOR NO KEY UPDATE",),
+    fields=("id", "status", "anchor_at", "period_end", "cancel_at_period_end", "auto_renew", "paused_at"),
+)
 
 _LONGEST = 200
 
@@ -88,7 +94,7 @@ def start_subscription(call: Call, body: NewSubscription) -> dict[str, Any]:
     return queries.subscription(call.session, id_)
 
 
-@routes.get("/subscriptions/{id}", summary="One subscription")
+@routes.get("/subscriptions/{id}", versioned=SUBSCRIPTION, summary="One subscription")
 def show_subscription(call: Call, id: str) -> dict[str, Any]:  # noqa: A002 - the contract's name
     return queries.subscription(call.session, id)
 
@@ -98,31 +104,48 @@ def show_timeline(call: Call, id: str, query: TimelinePage) -> dict[str, Any]:  
     return timeline(call.session, id, limit=query.limit, cursor=query.cursor)
 
 
-@routes.post("/subscriptions/{id}/cancel", body=Cancellation, summary="Cancel, now or at the period's end")
+@routes.post(
+    "/subscriptions/{id}/cancel",
+    body=Cancellation,
+    versioned=SUBSCRIPTION,
+    summary="Cancel, now or at the period's end",
+)
 def cancel_subscription(call: Call, id: str, body: Cancellation) -> dict[str, Any]:  # noqa: A002
     cancel(call.session, id, at_period_end=body.at_period_end, actor=call.actor)
     return queries.subscription(call.session, id)
 
 
-@routes.post("/subscriptions/{id}/pause", summary="Pause, keeping what remains of the period")
+@routes.post(
+    "/subscriptions/{id}/pause", versioned=SUBSCRIPTION, summary="Pause, keeping what remains of the period"
+)
 def pause_subscription(call: Call, id: str) -> dict[str, Any]:  # noqa: A002
     pause(call.session, id, actor=call.actor)
     return queries.subscription(call.session, id)
 
 
-@routes.post("/subscriptions/{id}/resume", summary="Resume, or take a cancellation at the end back")
+@routes.post(
+    "/subscriptions/{id}/resume",
+    versioned=SUBSCRIPTION,
+    summary="Resume, or take a cancellation at the end back",
+)
 def resume_subscription(call: Call, id: str) -> dict[str, Any]:  # noqa: A002
     resume(call.session, id, actor=call.actor)
     return queries.subscription(call.session, id)
 
 
-@routes.post("/subscriptions/{id}/extend", body=Extension, key_required=True, summary="Move the period's end")
+@routes.post(
+    "/subscriptions/{id}/extend",
+    body=Extension,
+    key_required=True,
+    versioned=SUBSCRIPTION,
+    summary="Move the period's end",
+)
 def extend_subscription(call: Call, id: str, body: Extension) -> dict[str, Any]:  # noqa: A002
     extend(call.session, id, hours=body.hours, reason=body.reason, actor=call.actor)
     return queries.subscription(call.session, id)
 
 
-@routes.post("/subscriptions/{id}/expire", body=Reason, summary="Expire now")
+@routes.post("/subscriptions/{id}/expire", body=Reason, versioned=SUBSCRIPTION, summary="Expire now")
 def expire_subscription(call: Call, id: str, body: Reason) -> dict[str, Any]:  # noqa: A002
     expire(call.session, id, reason=body.reason, actor=call.actor)
     return queries.subscription(call.session, id)

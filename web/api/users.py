@@ -9,15 +9,21 @@ from pydantic import Field
 from tenure.accounts import passwords
 from tenure.accounts.api_keys import change_api_key, create_api_key, list_api_keys, revoke_api_key
 from tenure.accounts.principal import Role
-from tenure.accounts.users import UserChange, change_user, create_user, get_user, list_users
+from tenure.accounts.users import LOCK, UserChange, change_user, create_user, get_user, list_users
 from tenure.audit.record import record
 from tenure.errors import Invalid
 from web.body import Body
 from web.live.tickets import tell_revoked
 from web.offload import in_thread
 from web.route import Call, Page, Routes
+from web.version import Versioned
 
 routes = Routes("Users and keys")
+USER = Versioned(
+    read=lambda call, id_: get_user(call.session, id_),
+    locks=(LOCK,),
+    fields=("id", "email", "role", "disabled_at"),
+)
 RoleName = Literal["admin", "operator", "viewer"]
 
 
@@ -56,7 +62,7 @@ def users(call: Call, query: Page) -> dict[str, Any]:
     return {"items": items, "next_cursor": cursor}
 
 
-@routes.get("/users/{id}", summary="One user")
+@routes.get("/users/{id}", versioned=USER, summary="One user")
 def user(call: Call, id: str) -> dict[str, Any]:  # noqa: A002 - the contract's name
     return get_user(call.session, id)
 
@@ -75,7 +81,7 @@ def add_user(call: Call, body: NewUser) -> dict[str, Any]:
     return made if body.password else {**made, "password": password}
 
 
-@routes.patch("/users/{id}", role=Role.ADMIN, body=ChangedUser, summary="Change a user")
+@routes.patch("/users/{id}", role=Role.ADMIN, body=ChangedUser, versioned=USER, summary="Change a user")
 def edit_user(call: Call, id: str, body: ChangedUser) -> dict[str, Any]:  # noqa: A002 - the contract's name
     if not body.model_fields_set:
         raise Invalid("nothing to change")
@@ -93,7 +99,7 @@ def edit_user(call: Call, id: str, body: ChangedUser) -> dict[str, Any]:  # noqa
     return after
 
 
-@routes.delete("/users/{id}", role=Role.ADMIN, summary="Disable a user")
+@routes.delete("/users/{id}", role=Role.ADMIN, versioned=USER, summary="Disable a user")
 def disable_user(call: Call, id: str) -> None:  # noqa: A002 - the contract's name
     before, after = change_user(call.session, id, UserChange(disabled=True))
     record(call.session, actor=call.actor, action="user.disabled", object_=id, before=before, after=after)

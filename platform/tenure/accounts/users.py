@@ -20,7 +20,8 @@ from tenure.model.account import AppUser
 
 _EMAIL: Final = re.compile(r"[^@\s<>\"',;]{1,64}@[^@\s<>\"',;.][^@\s<>\"',;]{0,188}")
 # Changes that could take the last admin away take turns.
-_ADMINS_LOCK: Final = text("SELECT pg_advisory_xact_lock(7305809)")
+LOCK: Final = "SELECT pg_advisory_xact_lock(7305809)"
+_ADMINS_LOCK: Final = text(LOCK)
 _REVOKE_ALL: Final = text("""
     UPDATE session SET revoked_at = clock_timestamp(), revoke_reason = :reason
     WHERE user_id = :user_id AND revoked_at IS NULL
