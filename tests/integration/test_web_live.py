@@ -395,6 +395,9 @@ def test_figures_of_the_node_are_shown(web: Web, live):
 
 @pytest.fixture
 def own(postgres: Postgres, template_database: str, valkey_server: Valkey, tmp_path: Path) -> Iterator[dict]:
+    for number in (7, 8):  # what the test before counted
+        with contextlib.closing(valkey_server.connect(number)) as kept:
+            kept.flushdb()
     with services.fresh_database(postgres, template=template_database) as url:
         yield {
             "folder": tmp_path,
@@ -436,6 +439,36 @@ def test_limits_at_the_gate_answer_with_retry_after(own):
             with client(web) as it:
                 codes.append(it.next()["event"] if len(codes) < 2 else it.close_code())
         assert codes == ["hello", "hello", 4029]
+
+
+def test_addresses_behind_a_proxy_count_apart_only_when_the_proxy_is_trusted(own):
+    limits = json.dumps({**web_support.OFF, "ws_handshakes_per_min": 1})
+    here = "127.0.0.1"
+
+    def let_in(web: Web, forwarded: str) -> bool:
+        with client(web, header=[f"X-Forwarded-For: {forwarded}"]) as it:
+            opcode, data = it.socket.recv_data()
+            return opcode == websocket.ABNF.OPCODE_TEXT or int.from_bytes(data[:2], "big") != 4029
+
+    with web_support.running(**own, TENURE_LIMITS=limits, TENURE_TRUSTED_PROXIES=here) as web:
+        assert [let_in(web, one) for one in ("203.0.113.1", "203.0.113.2")] == [True, True]
+        assert not let_in(web, "203.0.113.1")
+        assert not let_in(web, "198.51.100.7, 203.0.113.2"), "what the client itself wrote counts for nothing"
+        secure = f"https://{here}:{web.port}"
+        with client(web, origin=secure, header=["X-Forwarded-Proto: https"]) as it:
+            assert it.next()["event"] == "hello", "the origin is the one that the proxy was asked for"
+
+
+def test_a_stranger_does_not_choose_its_address(own):
+    limits = json.dumps({**web_support.OFF, "ws_handshakes_per_min": 1})
+    with web_support.running(**own, TENURE_LIMITS=limits) as web:
+        with client(web, header=["X-Forwarded-For: 203.0.113.1"]) as it:
+            assert it.next()["event"] == "hello"
+        with client(web, header=["X-Forwarded-For: 203.0.113.2"]) as it:
+            assert it.close_code() == 4029
+        secure = f"https://127.0.0.1:{web.port}"
+        with client(web, origin=secure, header=["X-Forwarded-Proto: https"]) as it:
+            assert it.close_code() == 4003
 
 
 def test_a_silent_peer_is_pinged_and_then_closed_with_4008(web: Web):
