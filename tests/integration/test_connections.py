@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,16 +22,17 @@ import psutil
 import psycopg
 import pytest
 import redis
+from sqlalchemy import text
 
 from tenure.embedded import budget, ports
 from tenure.embedded import valkey as embedded_valkey
 from tenure.embedded.postgres import Postgres
 from tenure.errors import BadSettings, Unavailable
 from tenure.kit import clock
-from tenure.kit.db import Database, PooledDoor, check_reachable
+from tenure.kit.db import Database, PooledDoor, StatementDoor, check_reachable
 from tenure.kit.valkey import connect
 from tenure.settings import load
-from tests.support import services
+from tests.support import builders, services
 from tests.support import web as web_support
 from tests.support.waiting import until
 from tests.support.worker import beat, environment, process, worker
@@ -279,6 +281,57 @@ def test_no_process_holds_more_connections_than_its_share(
     allowed = {"parent": 2, "beat": 2, "relay": 2, "child": 3}
     assert set(most) == set(allowed)
     assert all(0 < most[name] <= allowed[name] for name in allowed), most
+
+
+def test_every_connection_has_its_bounds(database_url: str) -> None:
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    wanted = {"pool": ("30s", "5s", "10s"), "door": ("3s", "2s", "10s")}
+    db, door = (
+        Database(database_url, pool_size=1, application="a"),
+        StatementDoor(database_url, application="b"),
+    )
+    try:
+        with db.statements() as connection:
+            pool = tuple(connection.execute(f"SHOW {name}").fetchall()[0][0] for name in names)
+            sockets = connection.info.get_parameters()
+        assert pool == wanted["pool"]
+        assert tuple(door.run(f"SHOW {name}")[0][name] for name in names) == wanted["door"]
+        # A silent network is found by these: PostgreSQL's own limits cannot fire in a server that is gone.
+        assert (sockets["keepalives"], sockets["tcp_user_timeout"]) == ("1", "10000")
+        assert sockets["connect_timeout"] == "5"
+    finally:
+        door.close()
+        db.close()
+
+
+def test_connections_that_were_ended_in_the_pool_are_handed_to_nobody(database_url: str) -> None:
+    db = Database(database_url, pool_size=3, application="tenure-ended")
+    try:
+        with db.statements(), db.statements(), db.statements():
+            pass
+        with psycopg.connect(database_url, autocommit=True) as server:
+            ended = server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+                ["tenure-ended"],
+            ).fetchall()
+            assert ended == [(True,)] * 3
+        for _ in range(6):
+            with db.transaction() as session:
+                assert session.execute(text("SELECT 1")).scalar_one() == 1
+    finally:
+        db.close()
+
+
+def test_no_statement_of_a_run_lasts_as_long_as_the_runs_limit(db: Database) -> None:
+    run = replace(builders.run(db, "payment_watcher"), soft_s=0.5)
+    with pytest.raises(Unavailable), run.transaction() as session:
+        session.execute(text("SELECT pg_sleep(20)"))
+    # The bound is the run's own: the pool's connection is as it was.
+    with db.transaction() as session:
+        assert session.execute(text("SHOW statement_timeout")).scalar_one() == "30s"
+    patient = replace(run, soft_s=600)
+    with patient.transaction() as session:
+        assert session.execute(text("SHOW statement_timeout")).scalar_one() == "30s"
 
 
 def test_a_pool_of_one_serves_statements_transactions_and_notifications(database_url: str) -> None:

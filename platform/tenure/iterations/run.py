@@ -15,8 +15,13 @@ from tenure.kit import clock, crash
 from tenure.kit.db import Database
 
 # FOR SHARE: END waits for writes that are under way, and no write begins after END. (FOR KEY SHARE would
-# not hold END back, because END changes no key.)
-_FENCE: Final = text("SELECT 1 FROM iteration WHERE id = :id AND ended_at IS NULL FOR SHARE")
+# not hold END back, because END changes no key.) A statement's bound comes with it, for this transaction: a
+# child that is killed leaves its statement running, and END has to wait for that.
+_FENCE: Final = text("""
+    SELECT set_config('statement_timeout', :bound, true) FROM iteration
+    WHERE id = :id AND ended_at IS NULL FOR SHARE
+""")
+_LONGEST_STATEMENT_S: Final = 30.0
 # A job stops taking new work here, so that the batch in hand ends well before the soft limit.
 _SHARE_OF_SOFT_LIMIT: Final = 0.6
 
@@ -52,10 +57,11 @@ class Run:
         """A transaction that commits only while this iteration is open.
 
         Raises IterationOver when somebody has ended it meanwhile (this process was frozen, or the node was
-        given up): a late writer changes nothing.
+        given up): a late writer changes nothing. No statement lasts longer than the soft limit, or 30 s.
         """
         with self.db.transaction() as session:
-            if session.execute(_FENCE, {"id": self.iteration_id}).first() is None:
+            bound = f"{min(self.soft_s, _LONGEST_STATEMENT_S) * 1000:.0f}ms"
+            if session.execute(_FENCE, {"id": self.iteration_id, "bound": bound}).first() is None:
                 raise IterationOver
             yield session
             crash.point("body.uncommitted", self.job)
