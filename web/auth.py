@@ -10,7 +10,7 @@ from tenure.accounts.authenticate import authenticate, authenticate_cookie
 from tenure.accounts.principal import Principal
 from tenure.accounts.sign_in import SESSION_DAYS
 from tenure.errors import Unauthenticated
-from web.origin import is_https
+from web.origin import client_address, is_https
 from web.services import Services
 
 COOKIE: Final = "tenure_session"
@@ -24,11 +24,12 @@ def bearer(request: Request) -> str | None:
 
 
 def principal_of(request: Request, made: Services) -> Principal:
-    """The principal of the Authorization header. Raises Unauthenticated. Cookies do not count."""
+    """The principal of the Authorization header, never of a cookie. Raises Unauthenticated, TooManyRequests."""
     credential = bearer(request)
     if credential is None:
         raise Unauthenticated
-    return authenticate(made.db, made.tokens, credential)
+    with made.gate.refusals_counted(client_address(request, made.settings)):
+        return authenticate(made.db, made.tokens, credential)
 
 
 def cookie_token(request: Request, made: Services) -> str | None:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from flask import Flask, Response, g, redirect, request
 from werkzeug.exceptions import NotFound
@@ -28,6 +28,7 @@ from web.services import Services
 _PREFIX: Final = "/flower/"
 _PATIENCE_S: Final = 15
 _CHUNK: Final = 65_536
+_SAFE: Final = "/:@!$&'()*+,;="
 # Figures have an address of their own; the rest would change workers or tell of the login.
 _BLOCKED: Final = ("metrics", "healthcheck", "login", "logout")
 _SENT: Final = ("Accept", "Accept-Language", "If-None-Match", "If-Modified-Since", "X-Requested-With")
@@ -68,7 +69,8 @@ def proxy(made: Services, path: str) -> Response:
         raise NotFound
     upstream = _upstream(made.settings)
     query = request.query_string.decode("latin-1")
-    target = request.path + (f"?{query}" if query else "")
+    # Escaped again: an escaped question mark must not become one on the way, and lead past what is blocked.
+    target = quote(request.path, safe=_SAFE) + (f"?{query}" if query else "")
     connection = http.client.HTTPConnection(upstream.host, upstream.port, timeout=_PATIENCE_S)
     headers = {name: request.headers[name] for name in _SENT if name in request.headers}
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import redis
@@ -11,16 +13,17 @@ from flask import Flask, Response, request
 from flask_limiter import ApplicationLimit, Limiter
 from limits import RateLimitItemPerMinute
 
-from tenure.errors import TooManyRequests
+from tenure.errors import NotFound, TooManyRequests, Unauthenticated
 from tenure.kit.logging import get_logger
 from tenure.kit.valkey import no_retry
 from tenure.settings import Settings
 from web.auth import bearer
-from web.origin import client_address
+from web.origin import client_address, counted_as
 
 log = get_logger(__name__)
-# Not counted: probes, the console's files, and the socket, which has limits of its own.
-_FREE: Final = ("/livez", "/readyz", "/metrics", "/static/", "/assets/", "/ws", "/flower/")
+# Not counted: probes, the console's files, the socket, which has limits of its own, and webhooks, of which
+# only the refused ones count: a provider that tells of many payments at once is no flood.
+_FREE: Final = ("/livez", "/readyz", "/metrics", "/static/", "/assets/", "/ws", "/flower/", "/hooks/")
 _PREFIX: Final = "tenure:limit"
 
 
@@ -74,12 +77,25 @@ class Gate:
         if wait is not None:
             raise TooManyRequests(math.ceil(wait))
 
+    @contextmanager
+    def refusals_counted(self, address: str) -> Iterator[None]:
+        """Count each refusal of the block against the address, however the request named itself.
+
+        Raises TooManyRequests instead of the refusal over the limit: made-up credentials gain no limit of
+        their own. Whoever is believed is not touched by others behind the same address.
+        """
+        try:
+            yield
+        except (Unauthenticated, NotFound):
+            self.check("refused", self.limits.api_per_min, counted_as(address))
+            raise
+
 
 def _who(settings: Settings) -> str:
     credential = bearer(request)
     if credential is not None:
         return "credential:" + hashlib.sha256(credential.encode()).hexdigest()[:32]
-    return "address:" + client_address(request, settings)
+    return "address:" + counted_as(client_address(request, settings))
 
 
 def retry_after(answer: Response) -> Response:

@@ -30,6 +30,19 @@ def client_address(request: Request, settings: Settings) -> str:
     return address
 
 
+def counted_as(address: str) -> str:
+    """What limits count: the address, and of IPv6 the network that a single customer has (/64)."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
 def is_https(request: Request, settings: Settings) -> bool:
     """Whether the client speaks https to us or to a configured proxy."""
     if request.scheme == "https":

@@ -91,3 +91,15 @@ def test_flower_cannot_be_used_to_change_anything(flower: Web):
 @pytest.mark.parametrize("path", ["metrics", "healthcheck", "x/../metrics", "%2e/metrics", "metrics/"])
 def test_its_figures_are_blocked(flower: Web, path: str):
     assert flower.call("GET", f"/flower/{path}").status == 404
+
+
+@pytest.mark.parametrize("path", ["/flower/metrics%3Fx", "/flower/healthcheck%3Fx=1", "/flower/metrics%23x"])
+def test_an_escaped_address_leads_past_no_block(flower: Web, path: str):
+    answer = flower.call("GET", path)
+    assert answer.status == 404
+    assert b"flower_" not in answer.body
+
+
+@pytest.mark.parametrize("path", ["/flower/%C3%A9", "/flower/%ff", "/flower/a%0d%0aX-Y:%20z", "/flower/%00"])
+def test_odd_addresses_are_unknown_and_no_fault(flower: Web, path: str):
+    assert flower.call("GET", path).status in {400, 404}

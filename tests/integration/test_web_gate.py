@@ -7,14 +7,21 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from email.message import Message
 from email.parser import BytesParser
 
 import pytest
+from sqlalchemy import text
 
+from tenure.kit import clock, signing
 from tests.integration.test_web_input import assert_secure
+from tests.support import services
+from tests.support.sockets import client
 from tests.support.waiting import until
-from tests.support.web import Answer, Web
+from tests.support.web import EMAIL, OFF, PASSWORD, Answer, Web, running
+from web.origin import counted_as
 
 LOGIN = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
@@ -125,3 +132,101 @@ def test_a_body_that_never_ends_is_cut_after_20_s(web: Web):
     }
     assert time.monotonic() - began > 15, "it was waited for"
     assert web.call("GET", "/livez", role=None).status == 200
+
+
+# -- made-up credentials, and webhooks -----------------------------------------------------------------------
+
+HOOK_SECRET = "the secret of the hook"
+BANK = [{"name": "bank", "kind": "hmac", "secret": "the secret of the bank"}]
+
+
+@pytest.fixture
+def limited(postgres, template_database, valkey_server, tmp_path) -> Iterator[Web]:
+    """A web process that lets thirty requests a minute in, and has a bot and a bank."""
+    with closing(valkey_server.connect(12)) as client:
+        client.flushdb()
+    with (
+        services.fresh_database(postgres, template=template_database) as url,
+        running(
+            tmp_path,
+            database_url=url,
+            broker_url=valkey_server.url(11),
+            live_url=valkey_server.url(12),
+            TENURE_LIMITS=json.dumps({**OFF, "api_per_min": 30}),
+            TENURE_TELEGRAM_WEBHOOK_SECRET=HOOK_SECRET,
+            TENURE_PAYMENT_PROVIDERS=json.dumps(BANK),
+        ) as made,
+    ):
+        yield made
+
+
+def told_by_the_bank(web: Web, number: int, secret: str) -> Answer:
+    body = json.dumps({"type": "nothing", "number": number}).encode()
+    headers = signing.signed_headers(
+        [secret], message_id=f"msg-{number}", timestamp=clock.unix_seconds(), body=body
+    )
+    return web.call("POST", "/hooks/payments/bank", role=None, body=body, headers=headers)
+
+
+def told_by_the_bot(web: Web, number: int, secret: str) -> Answer:
+    headers = {"X-Telegram-Bot-Api-Secret-Token": secret}
+    return web.call("POST", "/hooks/telegram", role=None, json={"update_id": number}, headers=headers)
+
+
+def test_a_credential_made_up_for_each_request_gains_no_limit_of_its_own(limited: Web):
+    answers = [
+        limited.call("GET", "/me", role=None, headers={"Authorization": f"Bearer tnk_{number:043d}"})
+        for number in range(60)
+    ]
+    assert {answer.status for answer in answers} == {401, 429}
+    assert sum(answer.status == 401 for answer in answers) <= 40, "thirty, and what the window gives back"
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert refused.json["code"] == "throttled"
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert limited.call("GET", "/me").status == 200, "who is known is let in from the same address"
+
+
+@pytest.mark.parametrize(
+    ("tell", "secret"), [(told_by_the_bank, BANK[0]["secret"]), (told_by_the_bot, HOOK_SECRET)]
+)
+def test_genuine_webhooks_are_not_held_up_and_forged_ones_are(limited: Web, tell, secret):
+    forged = [tell(limited, number, "another secret").status for number in range(60)]
+    assert set(forged) == {401, 429}
+    assert forged.count(401) <= 40
+    genuine = [tell(limited, number, secret) for number in range(100, 160)]
+    assert [answer.json for answer in genuine] == [{"stored": True}] * 60
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_limits_count_the_network_that_one_customer_has(address, counted):
+    assert counted_as(address) == counted
+
+
+def test_a_refresh_token_used_twice_closes_the_sockets_of_its_session(web: Web):
+    given = {"email": EMAIL, "password": PASSWORD, "transport": "body"}
+    first = web.call("POST", "/auth/login", role=None, json=given).json
+    other = web.call("POST", "/auth/login", role=None, json=given).json
+    again = {"refresh_token": first["refresh_token"]}
+    assert web.call("POST", "/auth/refresh", role=None, json=again).status == 200
+    session_id = first["refresh_token"].removeprefix("tnr_").split(".")[0]
+    with web.db.transaction() as session:
+        moved = text("UPDATE session SET rotated_at = rotated_at - interval '11 seconds' WHERE id = :id")
+        session.execute(moved, {"id": session_id})
+    with client(web) as robbed, client(web) as bystander:
+        for it, tokens in ((robbed, first), (bystander, other)):
+            it.send(type="auth", token=tokens["access_token"])
+            it.until(event="authenticated")
+        stolen = web.call("POST", "/auth/refresh", role=None, json=again)
+        assert (stolen.status, stolen.json["code"]) == (401, "token_reused")
+        assert robbed.close_code() == 4001
+        bystander.send(type="ping", id="there")
+        bystander.until(event="pong")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tenure.accounts import passwords
 from tenure.accounts.principal import Role
-from tenure.accounts.refresh import refresh
+from tenure.accounts.refresh import REUSED, refresh
 from tenure.accounts.sessions import end_session, sessions_of
 from tenure.accounts.sign_in import SignedIn, sign_in
 from tenure.accounts.sign_out import sign_out
@@ -19,7 +19,7 @@ from web.auth import clear_cookie, cookie_token, set_cookie
 from web.body import Body
 from web.live.tickets import TICKET_S, make_ticket, tell_revoked
 from web.offload import in_thread
-from web.origin import client_address, refuse_cross_site
+from web.origin import client_address, counted_as, refuse_cross_site
 from web.route import Call, Routes
 
 routes = Routes("Accounts")
@@ -44,7 +44,7 @@ def login(call: Call, body: Login) -> Response:
     made = call.services
     refuse_cross_site(request, made.settings)
     address = client_address(request, made.settings)
-    made.gate.check("login", made.settings.limits.login_per_min, address)
+    made.gate.check("login", made.settings.limits.login_per_min, counted_as(address))
     signed_in = sign_in(
         made.db,
         made.tokens,
@@ -61,9 +61,14 @@ def login(call: Call, body: Login) -> Response:
 @routes.post("/auth/refresh", role=None, body=Refresh, transaction=False, summary="Next pair of tokens")
 def refresh_tokens(call: Call, body: Refresh) -> Response:
     token = _presented(call, body)
-    return _signed_in(
-        call, refresh(call.services.db, call.services.tokens, token), in_body=body.refresh_token is not None
-    )
+    try:
+        signed_in = refresh(call.services.db, call.services.tokens, token)
+    except Unauthenticated as error:
+        if error.instance_code == REUSED:
+            # Somebody else holds a copy: what was opened with this session ends with it.
+            tell_revoked(call.services, call.services.tokens.read_refresh(token)[0])
+        raise
+    return _signed_in(call, signed_in, in_body=body.refresh_token is not None)
 
 
 @routes.post("/auth/logout", role=None, body=Refresh, transaction=False, status=204, summary="Sign out")

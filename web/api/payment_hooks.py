@@ -11,6 +11,7 @@ from tenure.kit import clock
 from tenure.payments.receive_webhook import store_webhook, verify_webhook
 from web.body import RawBody, parse, raw
 from web.deadline import webhook_deadline
+from web.origin import client_address
 from web.route import Call, Routes
 
 routes = Routes("Hooks", prefix="")
@@ -29,13 +30,14 @@ def receive(call: Call, provider: str) -> dict[str, Any]:
     call.services.came_in("payments", RECEIVED)
     with webhook_deadline():
         body = raw(request, limit=_LARGEST)
-        webhook = verify_webhook(
-            call.services.settings,
-            provider,
-            headers=dict(request.headers.items()),
-            body=body,
-            now=clock.unix_seconds(),
-        )
+        with call.services.gate.refusals_counted(client_address(request, call.services.settings)):
+            webhook = verify_webhook(
+                call.services.settings,
+                provider,
+                headers=dict(request.headers.items()),
+                body=body,
+                now=clock.unix_seconds(),
+            )
         call.services.came_in("payments", AUTHENTICATED)
         parse(body)
         with call.services.db.transaction() as session:

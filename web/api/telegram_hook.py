@@ -11,6 +11,7 @@ from tenure.exporter.hooks import AUTHENTICATED, RECEIVED
 from tenure.notices.receive_update import HEADER, store_update, update_of, verify_secret
 from web.body import RawBody, parse, raw
 from web.deadline import webhook_deadline
+from web.origin import client_address
 from web.problem import BadRequest
 from web.route import Call, Routes
 
@@ -29,7 +30,8 @@ _LARGEST: Final = 262_144
 def receive_update(call: Call) -> dict[str, Any]:
     call.services.came_in("telegram", RECEIVED)
     # Nobody without the secret makes us read a body.
-    verify_secret(call.services.settings, request.headers.get(HEADER))
+    with call.services.gate.refusals_counted(client_address(request, call.services.settings)):
+        verify_secret(call.services.settings, request.headers.get(HEADER))
     call.services.came_in("telegram", AUTHENTICATED)
     with webhook_deadline():
         body = raw(request, limit=_LARGEST)

@@ -17,6 +17,7 @@ from tenure.errors import Unauthenticated
 from tenure.kit.db import Database
 
 GRACE_S: Final = 10
+REUSED: Final = "token_reused"
 _OVER: Final = "the session is over: sign in again"
 
 _READ: Final = text("""
@@ -47,7 +48,7 @@ def refresh(db: Database, tokens: Tokens, refresh_token: str) -> SignedIn:
         raise Unauthenticated(_OVER, code="session_over")
     if current is None:
         raise Unauthenticated(
-            "this refresh token was used before: the session is closed", code="token_reused"
+            "this refresh token was used before: the session is closed", code=REUSED
         )
     return SignedIn(
         access_token=tokens.access(user_id=row["user_id"], session_id=session_id, now=row["now"]),
