@@ -24,7 +24,7 @@ def bearer(request: Request) -> str | None:
 
 
 def principal_of(request: Request, made: Services) -> Principal:
-    """The principal of the Authorization header, never of a cookie. Raises Unauthenticated, TooManyRequests."""
+    """The principal of the header, never of a cookie. Raises Unauthenticated, TooManyRequests."""
     credential = bearer(request)
     if credential is None:
         raise Unauthenticated
