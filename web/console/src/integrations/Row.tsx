@@ -29,22 +29,24 @@ export function Row({ integration, now, readAt, mayTest, onAct }: RowProps) {
         <span className={stacked.name}>{name}</span>
         <Sub>{kindOf(kind)}</Sub>
       </th>
-      <td>
+      <td data-label="State">
         <Chip look={stateLook(integration)} />
       </td>
-      <td>
+      <td data-label="Breaker">
         {breaker === null ? <Sub>none: it is never called</Sub> : null}
         {breaker !== null && <BreakerState breaker={breaker} readAgoMs={now - readAt} />}
       </td>
-      <td>
+      <td data-label="Last success">
         {last_ok_at === null ? (
           <span className="muted">none yet</span>
         ) : (
           <span title={utc(last_ok_at)}>{relative(last_ok_at, now)}</span>
         )}
       </td>
-      <td>{last_error === null ? <Nothing /> : <Sub>{last_error}</Sub>}</td>
-      <td>{breaker === null ? <Nothing /> : <Guard breaker={breaker} />}</td>
+      <td data-label="Last failure">
+        {last_error === null ? <Nothing /> : <Sub>{last_error}</Sub>}
+      </td>
+      <td data-label="Guard">{breaker === null ? <Nothing /> : <Guard breaker={breaker} />}</td>
       {mayTest && (
         <td>
           <Actions integration={integration} onAct={onAct} />

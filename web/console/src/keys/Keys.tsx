@@ -75,18 +75,18 @@ function Rows({ keys, onRevoke }: RowsProps) {
               <span className="mono">{key.prefix}…</span>
             </Sub>
           </th>
-          <td>{key.role}</td>
-          <td>
+          <td data-label="Role">{key.role}</td>
+          <td data-label="State">
             <Chip look={lookOf(key)} />
             {key.revoked_at !== null && (
               <Sub title={utc(key.revoked_at)}>{relative(key.revoked_at, now)}</Sub>
             )}
           </td>
-          <td>
+          <td data-label="Made">
             <span title={utc(key.created_at)}>{relative(key.created_at, now)}</span>
             <Sub>by {key.created_by_name}</Sub>
           </td>
-          <td>
+          <td data-label="Last used">
             {key.last_used_at === null ? (
               <span className="muted">never</span>
             ) : (
