@@ -175,6 +175,53 @@ def test_the_connection_returns_after_the_network_was_away_and_nothing_is_missed
     assert unexpected(tab, AWAY) == []
 
 
+def test_a_run_asked_for_offline_is_sent_once_when_the_network_is_back(stack: Stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack, "/schedules")
+    remember_page(page)
+    connection = page.get_by_test_id("connection")
+    tab.context.set_offline(True)
+    expect(connection).to_have_attribute("data-state", re.compile("RECONNECTING|CONNECTING"), timeout=15_000)
+    scope = f"ok:0.1{uuid.uuid4().int % 10**6:06d}"
+    page.get_by_role("button", name="Run sleep").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Scope").fill(scope)
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog).to_contain_text("It will be sent once")
+    expect(connection).to_contain_text("1 waiting")
+    tab.context.set_offline(False)
+    expect(dialog.get_by_role("button", name="Open the iteration")).to_be_visible(timeout=45_000)
+    expect(connection).not_to_contain_text("waiting")
+    assert len(stack.api("GET", f"/slots?scope={scope}")["items"]) == 1
+    assert was_not_reloaded(page)
+    assert unexpected(tab, AWAY) == []
+
+
+def test_sixty_runs_that_waited_are_carried_out_once_each_and_are_not_taken_for_a_flood(
+    stack: Stack, tab: Tab
+):
+    page = tab.page
+    sign_in(page, stack)
+    mark = f"{uuid.uuid4().int % 10**6:06d}"
+    scopes = {f"ok:0.0{mark}{number:02d}" for number in range(60)}
+    queued_at = page.evaluate("Date.now()")
+    commands = [
+        {"key": uuid.uuid4().hex, "job": "sleep", "scope": scope, "queuedAt": queued_at} for scope in scopes
+    ]
+    page.evaluate("text => sessionStorage.setItem('tenure.waiting-commands', text)", json.dumps(commands))
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    page.reload()
+    connection = page.get_by_test_id("connection")
+    expect(connection).to_contain_text("waiting", timeout=15_000)
+    expect(connection).not_to_contain_text("waiting", timeout=60_000)
+    expect(connection).to_have_attribute("data-state", "OPEN")
+    assert len(sockets) == 1, "the server cut the connection"
+    slots = [one["scope"] for one in stack.api("GET", "/slots?job=sleep&limit=200")["items"]]
+    assert sorted(one for one in slots if one in scopes) == sorted(scopes)
+    assert unexpected(tab) == []
+
+
 def test_what_waited_for_somebody_else_is_not_sent_for_who_signs_in_next(stack: Stack, tab: Tab):
     page = tab.page
     scope = f"ok:0.1{uuid.uuid4().int % 10**6:06d}"
