@@ -35,6 +35,18 @@ print("traced", flush=True)
 sys.stdin.readline()
 """
 
+# Not a shell: dash forgets a signal that comes at its return from a vfork, which is where a stop may hold it.
+ORDERLY = """
+import signal, sys, time
+def end(*_):
+    print("orderly")
+    sys.exit(0)
+signal.signal(signal.SIGQUIT, end)
+print("on")
+while True:
+    time.sleep(60)
+"""
+
 
 class Watched:
     """A supervisor whose ticks the test makes."""
