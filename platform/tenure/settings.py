@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,7 +29,7 @@ from pydantic import (
 
 from tenure.errors import BadSettings, FieldError
 from tenure.kit import crash
-from tenure.kit.environment_values import boolean, comma_list, json_value
+from tenure.kit.environment_values import boolean, comma_list, json_value, signing_secret
 from tenure.kit.secret_key import read_or_make_key
 from tenure.kit.url_secrets import secrets_in
 
@@ -36,7 +37,7 @@ STACK_FILE: Final = "stack.json"
 _PREFIX: Final = "TENURE_"
 _SHORTEST_KEY: Final = 32
 
-
+SigningSecret = Annotated[SecretStr, AfterValidator(signing_secret)]
 Bool = Annotated[bool, BeforeValidator(boolean)]
 Names = Annotated[tuple[str, ...], BeforeValidator(comma_list)]
 
@@ -72,8 +73,13 @@ class PaymentProvider(_Part):
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
     kind: Literal["hmac", "cryptopay"]
-    secret: SecretStr
+    secret: SigningSecret
+    secret_previous: SigningSecret | None = None  # believed as well, while the secret is being changed
     api_url: str | None = None
+
+    def secrets(self) -> list[str]:
+        """What its messages may be signed with, the newest first."""
+        return [one.get_secret_value() for one in (self.secret, self.secret_previous) if one is not None]
 
 
 class JobOverride(_Part):
@@ -135,7 +141,7 @@ class Settings(BaseModel):
     """How long `/readyz` says 503 before a shutdown goes on; production: 5."""
     provisioner_url: str | None = None
     """The service whose accounts are switched; unset means off."""
-    provisioner_secret: SecretStr | None = None
+    provisioner_secret: SigningSecret | None = None
     """Signs the calls to the provisioner."""
     telegram_token: SecretStr | None = None
     """The bot's token; unset means no Telegram."""
@@ -300,7 +306,7 @@ class Settings(BaseModel):
     def secrets(self) -> list[str]:
         """Every secret value set here, those inside of URLs too, for masking in logs."""
         found = [value.get_secret_value() for value in dict(self).values() if isinstance(value, SecretStr)]
-        found += [provider.secret.get_secret_value() for provider in self.payment_providers]
+        found += [secret for provider in self.payment_providers for secret in provider.secrets()]
         urls = [*found, self.provisioner_url, *(provider.api_url for provider in self.payment_providers)]
         urls += [url for chain in self.chains for url in chain.rpc_urls]
         return found + [secret for url in urls if url and "://" in url for secret in secrets_in(url)]
@@ -366,9 +372,14 @@ def _from_environment(given: Mapping[str, str], problems: list[FieldError]) -> d
                 values[field] = text
         elif field.endswith("_file") and field.removesuffix("_file") in Settings.model_fields:
             try:
-                values.setdefault(field.removesuffix("_file"), Path(text).read_text().strip())
+                kept = Path(text).read_text().strip()
             except OSError as error:
                 problems.append(FieldError(name, "unreadable", f"{text}: {error.strerror}"))
+                continue
+            if kept:
+                values.setdefault(field.removesuffix("_file"), kept)
+            else:
+                problems.append(FieldError(name, "empty", f"{text} is empty"))
         else:
             problems.append(FieldError(name, "unknown", "there is no such setting"))
     return values

@@ -11,6 +11,7 @@ import pytest
 from tenure.errors import NotFound
 from tenure.kit import signing
 from tenure.payments.receive_webhook import verify_webhook
+from tenure.settings import Settings, load
 from tests.support import builders as build
 from tests.support.money import PROVIDER, SECRET, Shop, simulated_shop
 
@@ -136,6 +137,26 @@ def test_money_in_another_currency_waits_in_suspense(shop):
     [payment] = shop.payments()
     assert (payment["match"], payment["note"]) == ("unmatched", "currency")
     assert shop.entries() == []
+
+
+def test_while_a_providers_secret_is_changed_both_are_believed_and_then_one(tmp_path):
+    body = json.dumps({"type": "payment.confirmed"}).encode()
+
+    def known(**more: str) -> Settings:
+        providers = json.dumps([{"name": "bank", "kind": "hmac", "secret": "the new one", **more}])
+        return load({"TENURE_PAYMENT_PROVIDERS": providers}, data_dir=tmp_path)
+
+    def believed(settings: Settings, secret: str) -> bool:
+        headers = signing.signed_headers([secret], message_id="m1", timestamp=1000, body=body)
+        try:
+            verify_webhook(settings, "bank", headers=headers, body=body, now=1000)
+        except signing.BadSignature:
+            return False
+        return True
+
+    during, after = known(secret_previous="the old one"), known()
+    assert [believed(during, secret) for secret in ("the new one", "the old one", "")] == [True, True, False]
+    assert [believed(after, secret) for secret in ("the new one", "the old one")] == [True, False]
 
 
 def test_forged_old_and_unknown_messages_are_refused(shop):

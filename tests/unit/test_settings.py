@@ -55,6 +55,12 @@ def load(tmp_path: Path, **given: str) -> settings.Settings:
         ("TENURE_CRASH_AT", "end.before=melt"),
         ("TENURE_DATABSE_URL", "postgresql://x"),
         ("TENURE_SECRET_KEY_FILE", "/nowhere/at/all"),
+        ("TENURE_SECRET_KEY_FILE", "/dev/null"),
+        ("TENURE_PAYMENT_PROVIDERS", '[{"name": "p", "kind": "hmac", "secret": ""}]'),
+        ("TENURE_PAYMENT_PROVIDERS", '[{"name": "p", "kind": "hmac", "secret": "whsec_"}]'),
+        ("TENURE_PAYMENT_PROVIDERS", '[{"name": "p", "kind": "hmac", "secret": "whsec_no base64"}]'),
+        ("TENURE_PAYMENT_PROVIDERS", '[{"name": "p", "kind": "hmac", "secret": "a", "secret_previous": ""}]'),
+        ("TENURE_PROVISIONER_SECRET", "whsec_"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_variables_name(tmp_path: Path, name: str, value: str) -> None:
@@ -122,10 +128,13 @@ def test_no_secret_is_in_the_text_of_the_settings(tmp_path: Path) -> None:
         TENURE_DATABASE_URL=f"postgresql://u:{canary}@h/d",
         TENURE_SECRET_KEY=canary * 4,
         TENURE_TELEGRAM_TOKEN=canary,
-        TENURE_PAYMENT_PROVIDERS=json.dumps([{"name": "p", "kind": "hmac", "secret": canary}]),
+        TENURE_PAYMENT_PROVIDERS=json.dumps(
+            [{"name": "p", "kind": "hmac", "secret": canary, "secret_previous": f"{canary}-before"}]
+        ),
     )
     assert canary not in repr(loaded)
     assert any(canary in secret for secret in loaded.secrets())
+    assert f"{canary}-before" in loaded.secrets()
 
 
 def test_many_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:

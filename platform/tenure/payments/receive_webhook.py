@@ -46,7 +46,7 @@ def verify_webhook(
     known = next((one for one in settings.payment_providers if one.name == provider), None)
     if known is None or known.kind != "hmac":
         raise NotFound(f"there is no payment provider {provider!r} that sends webhooks")
-    event_id = signing.verify([known.secret.get_secret_value()], headers=headers, body=body, now=now)
+    event_id = signing.verify(known.secrets(), headers=headers, body=body, now=now)
     given = {name.lower(): value for name, value in headers.items()}
     return Verified(provider, event_id, given[signing.TIMESTAMP_HEADER], body)
 
