@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from tenure.errors import Conflict, Invalid
 from tenure.iterations import queries, schedules, slots
 from tenure.iterations.catalog import Job
-from tenure.iterations.rhythm import Rhythm
+from tenure.iterations.rhythm import MOST_MISSED, Rhythm
 from tenure.kit.db import Database, StatementDoor
 
 TICK = Job("tick", "Tick", 10, 5, 10)
@@ -99,6 +100,26 @@ def test_a_pause_during_which_nothing_was_due_skips_nothing(db: Database, door: 
     assert [slot["state"] for slot in made(db)] == ["pending"]
 
 
+def test_a_pause_too_long_to_be_counted_at_once_stands_until_all_of_it_is(
+    db: Database, door: StatementDoor
+) -> None:
+    set_schedule(
+        door,
+        "cron = '* * * * * *', paused = true, next_due_at = date_trunc('second', clock_timestamp()) "
+        "- interval '8 h', paused_until = date_trunc('second', clock_timestamp()) - interval '1 h'",
+    )
+    ticks = 0
+    while not any(slot["state"] == "pending" for slot in made(db)):
+        claim(db)
+        ticks += 1
+        assert ticks <= 3
+    skipped = [slot for slot in made(db) if slot["state"] == "skipped"]
+    assert {slot["reason"] for slot in skipped} == {"paused"}
+    assert sum(slot["count"] for slot in skipped) == 7 * 3600 + 1
+    (late,) = [slot for slot in made(db) if slot["state"] == "pending"]
+    assert late["count"] >= 3600 - 1
+
+
 def test_pausing_a_schedule_does_not_stop_a_run_on_request(db: Database, door: StatementDoor) -> None:
     with db.transaction() as session:
         schedules.pause(session, TICK, until=None, reason="maintenance", by="test")
@@ -182,6 +203,22 @@ def test_cron_follows_the_zone_over_daylight_saving(before: str, due: str) -> No
     assert rhythm.after(datetime.fromisoformat(before)) == datetime.fromisoformat(due)
     next_day = rhythm.after(datetime.fromisoformat(due))
     assert next_day - datetime.fromisoformat(due) > timedelta(hours=22)
+
+
+def test_a_long_absence_is_counted_in_parts_and_no_due_time_twice() -> None:
+    each_second = Rhythm(None, "* * * * * *", "Europe/Berlin")
+    first = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    now = first + timedelta(days=2)  # over the change to summer time
+    counts, due = [], first
+    while due <= now:
+        latest, count, following = each_second.missed(due, now)
+        assert latest - due == timedelta(seconds=count - 1)
+        assert following - latest == timedelta(seconds=1)
+        counts.append(count)
+        due = following
+    assert sum(counts) == 2 * 86_400 + 1
+    assert len(counts) == math.ceil(sum(counts) / MOST_MISSED)
+    assert max(counts) == MOST_MISSED <= 20_000
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ twice is due once. With `*` or a step in the minutes or hours it goes on through
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,8 +17,9 @@ from cronsim import CronSim, CronSimError
 
 from tenure.errors import Invalid
 
-# Counting missed times stays cheap however long everything was away.
-_MOST_MISSED: Final = 100_000
+# Missed times of a cron expression are counted within a transaction that holds all schedules and may not be
+# idle for 10 s: however long everything was away, one part takes a fraction of a second.
+MOST_MISSED: Final = 20_000
 _LONGEST_CRON: Final = 100
 # A shorter period would keep every beat busy with nothing else; a longer one is a cron expression.
 SHORTEST_S: Final = 0.1
@@ -35,9 +37,7 @@ class Rhythm:
     def after(self, moment: datetime) -> datetime:
         """The first due time after the moment (UTC)."""
         if self.cron is not None:
-            local = moment.astimezone(ZoneInfo(self.timezone))
-            due: datetime = next(CronSim(self.cron, local))
-            return due.astimezone(UTC)
+            return next(self._times(self.cron, moment))
         return moment + timedelta(seconds=self.every_s or 0.0)
 
     def upcoming(self, moment: datetime, count: int) -> list[datetime]:
@@ -48,16 +48,28 @@ class Rhythm:
             times.append(moment)
         return times
 
-    def missed(self, due: datetime, now: datetime) -> tuple[datetime, int, datetime]:
-        """The latest due time up to now, how many there were since `due`, and the next one."""
-        if self.cron is None and self.every_s:
-            steps = max(0, math.floor((now - due).total_seconds() / self.every_s))
-            latest = due + timedelta(seconds=steps * self.every_s)
-            return latest, steps + 1, latest + timedelta(seconds=self.every_s)
-        latest, count, following = due, 1, self.after(due)
-        while following <= now and count < _MOST_MISSED:
-            latest, count, following = following, count + 1, self.after(following)
+    def missed(
+        self, due: datetime, now: datetime, *, most: int = MOST_MISSED
+    ) -> tuple[datetime, int, datetime]:
+        """The latest due time up to now, how many there were since `due`, and the next one.
+
+        Those of a cron expression are counted up to `most`: then the next one is still in the past, and the
+        rest is counted from there.
+        """
+        if self.cron is None:
+            every_s = self.every_s or LONGEST_S  # one on request only has no due times to miss
+            steps = max(0, math.floor((now - due).total_seconds() / every_s))
+            latest = due + timedelta(seconds=steps * every_s)
+            return latest, steps + 1, latest + timedelta(seconds=every_s)
+        times = self._times(self.cron, due)
+        latest, count, following = due, 1, next(times)
+        while following <= now and count < most:
+            latest, count, following = following, count + 1, next(times)
         return latest, count, following
+
+    def _times(self, cron: str, moment: datetime) -> Iterator[datetime]:
+        for due in CronSim(cron, moment.astimezone(ZoneInfo(self.timezone))):
+            yield due.astimezone(UTC)
 
     def in_words(self) -> str:
         """For people: `every 2 min`, `at 03:00 every day, Europe/Berlin`, `on request`."""

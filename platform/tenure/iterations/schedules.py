@@ -16,12 +16,14 @@ from sqlalchemy.orm import Session
 
 from tenure.errors import Invalid, NotFound
 from tenure.iterations.catalog import Job
-from tenure.iterations.rhythm import Rhythm, check_cron, check_every, check_timezone
+from tenure.iterations.rhythm import MOST_MISSED, Rhythm, check_cron, check_every, check_timezone
 from tenure.kit.db import StatementDoor
 from tenure.kit.ids import new_id
 from tenure.kit.times import rfc3339
 
 _FARTHEST_YEARS: Final = 100
+# One schedule is changed at a time: what was due before may be counted further than by a beat's tick.
+_MOST_SETTLED: Final = 5 * MOST_MISSED
 _ON_REQUEST: Final = "the job {!r} has no schedule: it runs on request only"
 
 _SEED: Final = """
@@ -98,15 +100,21 @@ def claim_due(session: Session, jobs: Mapping[str, Job]) -> int:
             upto=pause_end if slept_through else row.now,
             paused=slept_through,
         )
-        session.execute(_ADVANCE, {"job": row.job, "due_at": due_at, "next_due_at": next_due_at})
+        # A long pause is counted in parts, and stands until all of it is.
+        part_of_pause = slept_through and next_due_at <= pause_end
+        session.execute(
+            _MOVE_ON if part_of_pause else _ADVANCE,
+            {"job": row.job, "due_at": due_at, "next_due_at": next_due_at},
+        )
     return len(rows)
 
 
 def _decide(
-    session: Session, job: Job, rhythm: Rhythm, *, since: datetime, upto: datetime, paused: bool
-) -> tuple[datetime, datetime]:
+    session: Session, job: Job, rhythm: Rhythm, *, since: datetime, upto: datetime, paused: bool,
+    most: int = MOST_MISSED,
+) -> tuple[datetime, datetime]:  # fmt: skip
     """Make one slot of the due times from `since` up to `upto`; the latest of them, and the one after."""
-    due_at, count, next_due_at = rhythm.missed(since, upto)
+    due_at, count, next_due_at = rhythm.missed(since, upto, most=most)
     slot = {"id": new_id("slt"), "job": job.name, "due_at": due_at, "count": count}
     if paused:
         session.execute(_SKIP_PAUSED, slot)
@@ -256,10 +264,14 @@ def _settle(session: Session, job: Job, row: Any) -> None:
         held_until = row.now if row.paused_until is None else min(row.paused_until, row.now)
     since, rhythm = row.next_due_at, rhythm_of(row, job)
     if held_until is not None and since <= held_until:
-        due_at, since = _decide(session, job, rhythm, since=since, upto=held_until, paused=True)
+        due_at, since = _decide(
+            session, job, rhythm, since=since, upto=held_until, paused=True, most=_MOST_SETTLED
+        )
         session.execute(_MOVE_ON, {"job": job.name, "due_at": due_at, "next_due_at": since})
     if since <= row.now:
-        due_at, since = _decide(session, job, rhythm, since=since, upto=row.now, paused=False)
+        due_at, since = _decide(
+            session, job, rhythm, since=since, upto=row.now, paused=False, most=_MOST_SETTLED
+        )
         session.execute(_MOVE_ON, {"job": job.name, "due_at": due_at, "next_due_at": since})
 
 
