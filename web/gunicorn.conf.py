@@ -9,18 +9,31 @@ worker patches the standard library first.
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from gunicorn.glogging import Logger
 
+from tenure.errors import BadSettings
 from tenure.kit.logging import configure_logging
+from tenure.settings import load
+
+
+def _drain_s() -> int:
+    """How long a worker serves on after SIGTERM. The application tells what is wrong with the settings."""
+    try:
+        return math.ceil(load().drain_s)
+    except BadSettings:
+        return 0
+
 
 worker_class = "web.worker.Worker"  # gevent
 workers = 1
 worker_connections = 2000
 preload_app = False
 max_requests = 0
-graceful_timeout = 15
+# Goodbyes and requests in hand come behind the drain; with less, gunicorn would kill the worker before.
+graceful_timeout = _drain_s() + 15
 timeout = 60
 keepalive = 15
 # Forwarded headers are judged by our own list of trusted proxies, not by gunicorn's.

@@ -420,6 +420,19 @@ def test_sigterm_says_not_ready_then_closes_everybody_with_1001(own):
         assert web_support.stop(web) == 0
 
 
+def test_a_drain_may_take_longer_than_gunicorn_would_wait_by_itself(own):
+    with (
+        web_support.running(**own, TENURE_DRAIN_DELAY_S="17") as web,
+        client(web, "viewer") as it,
+    ):
+        it.socket.settimeout(60)
+        web.process.send_signal(signal.SIGTERM)
+        assert it.close_code() == 1001, "nobody is killed before the goodbye"
+        assert it.seen[-1]["event"] == "goodbye"
+        it.close()
+        assert web_support.stop(web) == 0
+
+
 def test_limits_at_the_gate_answer_with_retry_after(own):
     limits = {"login_per_min": 3, "api_per_min": 8, "run_per_min": 1, "ws_handshakes_per_min": 2}
     with web_support.running(**own, TENURE_LIMITS=json.dumps(limits)) as web:
