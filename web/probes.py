@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Final
+from urllib.parse import urlsplit
 
 import redis
 from flask import Flask, Response, jsonify, request
@@ -99,7 +100,13 @@ def metrics(made: Services) -> Response:
 def _from_this_machine() -> bool:
     if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False
+    # A page of a name that was made to lead here would make a browser of this machine read them.
+    host = urlsplit(f"//{request.host}").hostname or ""
+    return _is_loopback(request.remote_addr or "") and (host == "localhost" or _is_loopback(host))
+
+
+def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False

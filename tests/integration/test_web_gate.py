@@ -13,6 +13,7 @@ from email.message import Message
 from email.parser import BytesParser
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import text
 
 from tenure.kit import clock, signing
@@ -230,3 +231,74 @@ def test_a_refresh_token_used_twice_closes_the_sockets_of_its_session(web: Web):
         assert robbed.close_code() == 4001
         bystander.send(type="ping", id="there")
         bystander.until(event="pong")
+
+
+def test_a_hash_of_older_costs_is_made_anew_at_the_next_sign_in(web: Web):
+    made = web.call("POST", "/users", json={"email": "old@example.com", "role": "viewer"}).json
+    older = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(made["password"])
+
+    def stored() -> str:
+        with web.db.transaction() as session:
+            found = text("SELECT password_hash FROM app_user WHERE id = :id")
+            return str(session.execute(found, {"id": made["id"]}).scalar_one())
+
+    with web.db.transaction() as session:
+        session.execute(
+            text("UPDATE app_user SET password_hash = :hash WHERE id = :id"),
+            {"hash": older, "id": made["id"]},
+        )
+    given = {"email": "old@example.com", "password": "a wrong one"}
+    assert web.call("POST", "/auth/login", role=None, json=given).status == 401
+    assert stored() == older
+    given["password"] = made["password"]
+    assert web.call("POST", "/auth/login", role=None, json=given).status == 200
+    anew = stored()
+    assert anew.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert web.call("POST", "/auth/login", role=None, json=given).status == 200
+    assert stored() == anew
+
+
+def test_a_name_that_was_made_to_lead_here_reads_no_figures(web: Web):
+    for host in (f"evil.example:{web.port}", "127.0.0.1.evil.example", "[::1", ""):
+        assert web.call("GET", "/metrics", role=None, headers={"Host": host}).status in {400, 401}, host
+    for host in (f"localhost:{web.port}", f"127.0.0.1:{web.port}", f"[::1]:{web.port}"):
+        assert web.call("GET", "/metrics", role=None, headers={"Host": host}).status == 200, host
+
+
+OURS = "https://app.example.com"
+
+
+@pytest.fixture
+def shared(postgres, template_database, valkey_server, tmp_path) -> Iterator[Web]:
+    """A web process that lets pages of two other origins in."""
+    with (
+        services.fresh_database(postgres, template=template_database) as url,
+        running(
+            tmp_path,
+            database_url=url,
+            broker_url=valkey_server.url(11),
+            live_url=valkey_server.url(12),
+            TENURE_ALLOWED_ORIGINS=f"{OURS},http://localhost:3000",
+        ) as made,
+    ):
+        yield made
+
+
+def test_cross_origin_reads_are_for_the_exact_origins_alone(shared: Web):
+    for origin in (OURS, "http://localhost:3000"):
+        answer = shared.call("GET", "/me", headers={"Origin": origin})
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+        assert answer.headers["Vary"] == "Origin"
+        assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+        asked = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
+        preflight = shared.call("OPTIONS", "/plans/x", role=None, headers=asked)
+        assert preflight.status == 204
+        assert "If-Match" in preflight.headers["Access-Control-Allow-Headers"]
+    for origin in (
+        "null", "https://app.example.com.evil.example", "https://evil.example", "http://app.example.com",
+        "https://app.example.com:444", "https://APP.example.com", "https://xapp.example.com", "*", shared.url,
+    ):  # fmt: skip
+        answer = shared.call("GET", "/me", headers={"Origin": origin})
+        assert answer.headers["Access-Control-Allow-Origin"] is None, origin
+        assert answer.headers["Access-Control-Allow-Credentials"] is None, origin
+        assert answer.headers["Vary"] == "Origin", "no cache may mix them up"

@@ -54,6 +54,7 @@ def login(call: Call, body: Login) -> Response:
         address=address,
         device=_device(call),
         matches=lambda known, given: in_thread(passwords.matches, known, given),
+        hashed_anew=lambda known, given: in_thread(passwords.hashed_anew, known, given),
     )
     return _signed_in(call, signed_in, in_body=body.transport == "body")
 

@@ -34,6 +34,11 @@ def matches(password_hash: str | None, password: str) -> bool:
     return password_hash is not None
 
 
+def hashed_anew(password_hash: str, password: str) -> str | None:
+    """What to store of a right password whose hash was made with other costs; None when it need not be."""
+    return _HASHER.hash(password) if _HASHER.check_needs_rehash(password_hash) else None
+
+
 def generated() -> str:
     """A new password that a person can type: 120 random bits."""
     return secrets.token_urlsafe(15)

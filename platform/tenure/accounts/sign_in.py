@@ -44,6 +44,10 @@ _SUCCEEDED: Final = text("""
       AND (:is_known OR coalesce(not_before <= clock_timestamp(), true))
     RETURNING extract(epoch FROM clock_timestamp())::bigint AS now
 """)
+# Unless it was changed while this one was checked.
+_STRONGER: Final = text(
+    "UPDATE app_user SET password_hash = :after WHERE id = :id AND password_hash = :before"
+)
 _SESSION: Final = text("""
     INSERT INTO session (id, user_id, expires_at, user_agent, address)
     VALUES (:id, :user_id, clock_timestamp() + :days * interval '1 day', :user_agent, :address)
@@ -72,11 +76,12 @@ def sign_in(
     address: str | None = None,
     device: str | None = None,
     matches: Callable[[str | None, str], bool] = passwords.matches,
+    hashed_anew: Callable[[str, str], str | None] = passwords.hashed_anew,
 ) -> SignedIn:
     """Open a session. Raises Unauthenticated, with one answer for every reason.
 
-    `device` is the session that the browser already holds, if it proved one. `matches` is the password check:
-    a server with an event loop hands in one that runs in a thread.
+    `device` is the session that the browser already holds, if it proved one. `matches` and `hashed_anew` are
+    the slow parts: a server with an event loop hands in ones that run in a thread.
     """
     with db.transaction() as session:
         row = session.execute(_READ, {"email": email, "device": device}).mappings().first()
@@ -89,10 +94,14 @@ def sign_in(
             session.execute(_FAILED, {"id": found["id"]})
         raise Unauthenticated(WRONG, code="bad_credentials")
     session_id = new_id("ses")
+    stronger = hashed_anew(found["password_hash"], password)
     with db.transaction() as session:
         now = session.execute(_SUCCEEDED, {"id": found["id"], "is_known": found["is_known"]}).scalar()
         if now is None:
             raise Unauthenticated(WRONG, code="bad_credentials")
+        if stronger is not None:
+            given = {"id": found["id"], "before": found["password_hash"], "after": stronger}
+            session.execute(_STRONGER, given)
         session.execute(
             _SESSION,
             {
