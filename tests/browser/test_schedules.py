@@ -178,6 +178,30 @@ def test_a_skip_is_found_by_its_reason(stack: Stack, tab: Tab):
     assert unexpected(tab) == []
 
 
+def test_what_happened_while_another_screen_was_shown_is_there_on_the_way_back(stack: Stack, tab: Tab):
+    page = tab.page
+    sign_in(page, stack, "/slots?job=sleep")
+    expect(page.get_by_test_id("slots").or_(page.get_by_text("No slot matches"))).to_be_visible()
+    # The next screen follows the same channel, so coming back is no new subscription.
+    page.keyboard.press("g")
+    page.keyboard.press("j")
+    expect(row_of(page, "expiry")).to_be_visible()
+    scope = f"ok:0.1{uuid.uuid4().int % 10**6:06d}"
+    slot = stack.api("POST", "/jobs/sleep/runs", {"scope": scope})["slot_id"]
+
+    def has_ended() -> bool:
+        found = stack.api("GET", f"/iterations?slot={slot}")["items"]
+        return bool(found) and found[0]["ended_at"] is not None
+
+    until(has_ended, within_s=60, what="the run has ended")
+    page.wait_for_timeout(1_000)  # the last event has come: nothing after it could bring the row
+    page.go_back()
+    row = page.get_by_test_id("slots").get_by_role("row").filter(has_text=scope)
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("started")
+    assert unexpected(tab) == []
+
+
 def test_a_viewer_sees_everything_and_has_no_actions(stack: Stack, tab: Tab):
     email, password = f"viewer-{uuid.uuid4().hex[:8]}@example.com", uuid.uuid4().hex
     stack.api("POST", "/users", {"email": email, "role": "viewer", "password": password})

@@ -41,7 +41,8 @@ export const live = new LiveClient({
 export const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
-      staleTime: 15_000,
+      // What events told while no screen showed a list is not in it: shown again, it is read again.
+      staleTime: 0,
       gcTime: 10 * 60_000,
       refetchOnWindowFocus: false,
       retry: (failures, error) =>
