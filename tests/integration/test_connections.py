@@ -7,6 +7,7 @@ orderly shutdown (`test_web_live`), a Redis that does not answer and a wrong dat
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -302,6 +303,28 @@ def test_every_connection_has_its_bounds(database_url: str) -> None:
     finally:
         door.close()
         db.close()
+
+
+def test_what_a_killed_process_asked_for_is_ended_by_the_server(database_url: str) -> None:
+    asking = (
+        "import sys; from tenure.kit.db import StatementDoor as Door;"
+        "Door(sys.argv[1], application='tenure-killed', statement_timeout_s=300).run('SELECT pg_sleep(299)')"
+    )
+    client = subprocess.Popen([sys.executable, "-c", asking, database_url], cwd=services.ROOT)
+    with psycopg.connect(database_url, autocommit=True) as server:
+
+        def sleeping() -> bool:
+            found = server.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE application_name = 'tenure-killed' AND state = 'active'"
+            )
+            return found.fetchone() is not None
+
+        try:
+            until(sleeping, what="its statement runs")
+        finally:
+            client.kill()
+            assert client.wait() == -signal.SIGKILL
+        until(lambda: not sleeping(), 60, what="the server has ended it")
 
 
 def test_connections_that_were_ended_in_the_pool_are_handed_to_nobody(database_url: str) -> None:

@@ -38,6 +38,7 @@ _SOCKET_OPTIONS: Final[dict[str, int]] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 10_000,
 }
+_CLIENT_LIVES_MS: Final = 2000
 # A connection that was idle this long is asked for a sign of life before it is trusted with a statement.
 _TRUST_IDLE_S: Final = 15.0
 
@@ -60,6 +61,8 @@ def conninfo(
         "statement_timeout": int(statement_timeout_s * 1000),
         "lock_timeout": int(lock_timeout_s * 1000),
         "idle_in_transaction_session_timeout": int(idle_in_transaction_s * 1000),
+        # What a killed client asked for is ended; otherwise the server would look only when it is done.
+        "client_connection_check_interval": _CLIENT_LIVES_MS,
         "timezone": "UTC",
     }
     options = " ".join(f"-c {name}={value}" for name, value in bounds.items())
