@@ -47,9 +47,7 @@ def refresh(db: Database, tokens: Tokens, refresh_token: str) -> SignedIn:
     if row is None or not row["alive"]:
         raise Unauthenticated(_OVER, code="session_over")
     if current is None:
-        raise Unauthenticated(
-            "this refresh token was used before: the session is closed", code=REUSED
-        )
+        raise Unauthenticated("this refresh token was used before: the session is closed", code=REUSED)
     return SignedIn(
         access_token=tokens.access(user_id=row["user_id"], session_id=session_id, now=row["now"]),
         refresh_token=tokens.refresh(session_id, current),
