@@ -40,6 +40,13 @@ def node(database_url: str) -> Iterator[Node]:
     node.stop()
 
 
+def _empty(server: Valkey, *numbers: int) -> None:
+    """What another module published there was of another database, and of later places in its order."""
+    for number in numbers:
+        with closing(server.connect(number)) as client:
+            client.flushdb()
+
+
 @pytest.fixture(scope="module")
 def web(
     postgres: Postgres,
@@ -49,9 +56,7 @@ def web(
 ) -> Iterator[web_support.Web]:
     """A web process of this module's own, with a database of its own; limits are off."""
     folder: Path = tmp_path_factory.mktemp("web")
-    for number in (5, 6):  # what another module published there was of another database
-        with closing(valkey_server.connect(number)) as client:
-            client.flushdb()
+    _empty(valkey_server, 5, 6)
     with (
         services.fresh_database(postgres, template=template_database) as database_url,
         web_support.running(
@@ -72,6 +77,7 @@ def web_services(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Services]:
     """What a web process holds, in this one; open sockets are not limited."""
+    _empty(valkey_server, 5, 6)
     with (
         services.fresh_database(postgres, template=template_database) as database_url,
         pytest.MonkeyPatch.context() as patch,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from tenure import wiring
@@ -20,8 +21,10 @@ from tenure.audit.record import SYSTEM
 from tenure.errors import Conflict, Invalid, NotFound
 from tenure.events import order
 from tenure.events.append import NewEvent, append
+from tenure.exporter.integrations import integrations
 from tenure.iterations.run import Run
 from tenure.kit.db import Database
+from tenure.kit.valkey import connect
 from tenure.outbox.topics import WEBHOOK
 from tenure.settings import Settings, load
 from tenure.standins.httpserver import Reply, Request
@@ -181,6 +184,33 @@ def test_three_refusals_then_success_is_one_delivery_under_one_id(deps, receiver
     pass_once(deps)
     assert receiver.ids == {event_id: 4}
     assert builders.rows(deps.db, "SELECT failures FROM webhook_endpoint")[0].failures == 0
+
+
+def test_what_an_endpoint_said_last_stays_known_while_nobody_asks_it(settings, db, live_url, receiver):
+    guarded = settings.model_copy(update={"live_url": SecretStr(live_url)})
+    deps, live = wiring.Deps(guarded, db), connect(live_url)
+    receiver.react = answers(500)
+    name = f"webhook:{endpoint(deps, receiver.url)['id']}"
+    told(deps, *["invoice.paid"] * 8)
+
+    def said() -> Counter[str]:
+        return Counter((one["last_error"] or "nothing").removesuffix(": null") for one in deliveries(db))
+
+    for _ in range(4):  # a pass gives an endpoint up after a few failures
+        pass_once(deps)
+    asked = len(receiver.requests)
+    assert 5 <= asked < 8, "its breaker is open"
+    assert said()["status 500"] == asked
+    assert said()["circuit_open"] > 0
+    for _ in range(4):
+        make_due(db)
+        pass_once(deps)
+    assert len(receiver.requests) == asked, "nobody is asked while it is open"
+    assert said()["status 500"] == asked
+    shown = next(one for one in integrations(db, live, guarded) if one["name"] == name)
+    assert shown["last_error"].startswith("status 500")
+    deps.guarded_door.close()
+    live.close()
 
 
 def test_a_process_killed_between_the_post_and_its_note_means_the_same_id_again(deps, receiver, tmp_path):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -262,14 +262,16 @@ def test_an_outage_of_postgres_longer_than_the_limit_ends_nobody(
             assert backend not in {one.pid, two.pid}
             try:
                 for victim in frozen:
-                    victim.suspend()
+                    with suppress(psutil.NoSuchProcess):  # the backend of the connection above ends by itself
+                        victim.suspend()
                 until(lambda: two.lines("watchdog.excused"), 90, what="beat sees the outage")
                 until(lambda: one.lines("watchdog.excused"), 90, what="the worker sees the outage")
                 with pytest.raises(psutil.TimeoutExpired):
                     psutil.Process(two.pid).wait(2 * LIMIT_S)
             finally:
                 for victim in frozen:
-                    victim.resume()
+                    with suppress(psutil.NoSuchProcess):
+                        victim.resume()
             ticks = len(two.lines())
             assert one.popen.poll() is None
             assert two.popen.poll() is None

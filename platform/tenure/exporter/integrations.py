@@ -11,22 +11,23 @@ from sqlalchemy.orm import Session
 
 from tenure.integrations.force_breaker import Override, overrides
 from tenure.integrations.known import Integration, known
-from tenure.kit.breaker import Breakers, Seen, State
+from tenure.kit.breaker import HELD_REASONS, Breakers, Seen, State
 from tenure.kit.db import Database
 from tenure.kit.logging import get_logger
 from tenure.kit.times import rfc3339
 from tenure.settings import Settings
 
 _log = get_logger(__name__)
+# What the other side said comes before that it was held back from being asked (`:held`).
 _OUTSIDE: Final = text("""
     SELECT 'provisioner' AS name, max(applied_at) AS ok_at,
            (SELECT last_error FROM provisioning WHERE state <> 'in_sync' AND last_error IS NOT NULL
-            ORDER BY next_at DESC LIMIT 1) AS last_error
+            ORDER BY last_error = ANY(:held), next_at DESC LIMIT 1) AS last_error
     FROM provisioning
     UNION ALL
     SELECT channel, max(sent_at),
            (SELECT last_error FROM notice f WHERE f.channel = notice.channel AND f.last_error IS NOT NULL
-              AND f.state <> 'sent' ORDER BY f.id DESC LIMIT 1)
+              AND f.state <> 'sent' ORDER BY f.last_error = ANY(:held), f.id DESC LIMIT 1)
     FROM notice GROUP BY channel
     UNION ALL
     SELECT name, seen_ok_at, last_error FROM payment_source
@@ -34,7 +35,7 @@ _OUTSIDE: Final = text("""
     SELECT 'webhook:' || w.id,
            (SELECT max(delivered_at) FROM webhook_delivery d WHERE d.endpoint_id = w.id),
            (SELECT last_error FROM webhook_delivery d WHERE d.endpoint_id = w.id AND d.last_error IS NOT NULL
-              AND d.state <> 'delivered' ORDER BY d.id DESC LIMIT 1)
+              AND d.state <> 'delivered' ORDER BY d.last_error = ANY(:held), d.id DESC LIMIT 1)
     FROM webhook_endpoint w
 """)
 _TROUBLED: Final = text("SELECT rule, subject, message FROM alert WHERE resolved_at IS NULL")
@@ -56,7 +57,7 @@ def integrations(db: Database, live: redis.Redis, settings: Settings) -> list[di
 
 
 def _from_record(session: Session, found: list[Integration]) -> list[dict[str, Any]]:
-    seen = {row["name"]: row for row in session.execute(_OUTSIDE).mappings()}
+    seen = {row["name"]: row for row in session.execute(_OUTSIDE, {"held": list(HELD_REASONS)}).mappings()}
     troubles = [dict(row) for row in session.execute(_TROUBLED).mappings()]
     rows = []
     for one in found:

@@ -134,13 +134,16 @@ class Told(StrEnum):
     NONE = "none"
 
 
+HELD_REASONS: Final = ("circuit_open", "forced_open", "retry_budget")
+
+
 class Held(Unsent):
     """The call was not made: the other side fails too much at present."""
 
     code = "held"
 
     def __init__(self, reason: str, name: str, retry_after_s: float) -> None:
-        """`reason` is `circuit_open`, `forced_open` or `retry_budget`."""
+        """`reason` is one of HELD_REASONS."""
         self.retry_after_s = retry_after_s
         super().__init__(reason, f"{name} is not called now ({reason})")
 

@@ -34,8 +34,10 @@ _NOT_DELIVERED: Final = text("""
         last_status = :status, last_error = :error, next_at = :next_at
     WHERE id = :id RETURNING id
 """)
+# What the endpoint itself said last is worth more than that it was not asked now.
 _NOT_TRIED: Final = text("""
-    UPDATE webhook_delivery SET attempts = attempts - 1, last_error = :error, next_at = :next_at
+    UPDATE webhook_delivery
+    SET attempts = attempts - 1, last_error = coalesce(last_error, :error), next_at = :next_at
     WHERE id = :id
 """)
 _ANY_DEAD: Final = text("SELECT 1 FROM webhook_delivery WHERE endpoint_id = :id AND state = 'dead' LIMIT 1")
