@@ -12,6 +12,7 @@ from tenure.iterations import operate, queries, queues
 from tenure.iterations.catalog import catalog, job_named
 from tenure.iterations.iteration_detail import iteration_detail
 from tenure.kit.times import parse_moment, rfc3339
+from tenure.model.iteration import SkipReason
 from web.body import Body
 from web.idempotency import key_of
 from web.route import Call, Page, Routes
@@ -32,9 +33,7 @@ class Slots(Page):
     job: Name | None = None
     scope: str | None = Field(default=None, max_length=200)
     state: Literal["pending", "started", "skipped"] | None = None
-    reason: (
-        Literal["overlap", "expired", "paused", "outage", "canceled", "undelivered", "quarantined"] | None
-    ) = None
+    reason: SkipReason | None = None
     since: Name | None = None
 
 

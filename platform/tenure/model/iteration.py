@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sqlalchemy import BigInteger, CheckConstraint, Double, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -12,7 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from tenure.model.base import Base, CreatedAt, IdText, JsonObject, Key
 
 SLOT_STATES = "'pending', 'started', 'skipped'"
-REASONS = ("overlap", "expired", "paused", "outage", "canceled", "undelivered", "quarantined")
+SkipReason = Literal["overlap", "expired", "paused", "outage", "canceled", "undelivered", "quarantined"]
+REASONS: tuple[str, ...] = get_args(SkipReason)
 SKIP_REASONS = ", ".join(f"'{reason}'" for reason in REASONS)
 OUTCOMES = "'ok', 'failed', 'timed_out', 'killed', 'lost', 'canceled'"
 
