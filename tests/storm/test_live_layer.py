@@ -50,7 +50,7 @@ def test_a_valkey_that_ended_and_came_back_empty_loses_nothing_in_silence(server
                     assert empty.ping()
                 writer.await_more(30)
             client = Client(deployed.url, api_key=deployed.web.key("viewer"))
-            gaps = [account(live, writer.written, client) for live in everybody.lives]
+            gaps = [account(one, writer.written, client) for one in everybody.followers]
             assert min(gaps) >= 1, "the broad channel's memory is gone, and everybody is told"
     finally:
         alive.__exit__(None, None, None)

@@ -33,7 +33,7 @@ def test_kills_of_web_lose_nothing_and_double_nothing(servers, relay: Process, t
                 everybody.await_back(before)
         assert min(everybody.connections()) >= kills + 1
         client = Client(deployed.url, api_key=deployed.web.key("viewer"))
-        gaps = sum(account(live, writer.written, client) for live in everybody.lives)
+        gaps = sum(account(one, writer.written, client) for one in everybody.followers)
     tell(f"{kills} kills, {count} clients, {writer.written} events: 0 missed, 0 doubled, {gaps} gaps told")
 
 
@@ -56,7 +56,7 @@ def test_rolling_restarts_lose_nothing_and_everybody_is_back_soon(servers, relay
                     assert sum(everybody.connections()) > before, "somebody was on the node that ended"
                     deployed.start()
         client = Client(deployed.url, api_key=deployed.web.key("viewer"))
-        gaps = sum(account(live, writer.written, client) for live in everybody.lives)
+        gaps = sum(account(one, writer.written, client) for one in everybody.followers)
         assert min(everybody.connections()) > 1
     tell(
         f"{rounds} rolling restarts of 2 nodes, {count} clients, {writer.written} events: 0 missed, "

@@ -58,10 +58,31 @@ def writing(database_url: str, *, per_second: float) -> Iterator[Writer]:
 
 
 @dataclass
+class Follower:
+    """A client of the stream, and what it was told so far."""
+
+    live: Live
+    seen: dict[str, list[int]] = field(default_factory=lambda: {BROAD: [], OBJECT: []})
+    gaps: list[Gap] = field(default_factory=list)
+
+    def read(self) -> None:
+        """Take what has arrived. Who is not read for long is cut off: a client keeps only so much unread."""
+        while (item := self.live.next(0)) is not None:
+            if isinstance(item, Gap):
+                self.gaps.append(item)
+            elif item.type == "test.counted":
+                self.seen[item.channel].append(item.data["n"])
+
+
+@dataclass
 class Crowd:
     """Many clients that follow the stream."""
 
-    lives: list[Live]
+    followers: list[Follower]
+
+    @property
+    def lives(self) -> list[Live]:
+        return [one.live for one in self.followers]
 
     def all_open(self) -> bool:
         for live in self.lives:
@@ -79,7 +100,9 @@ class Crowd:
         return self.all_open() and all(now > then for now, then in moved)
 
     def await_back(self, before: list[int], within_s: float = 120.0) -> None:
-        """Return when everybody has connected again since then."""
+        """Return when everybody has connected again since then; all have been read up to where they were."""
+        for one in self.followers:
+            one.read()
         until(lambda: self.back(before), within_s, what="everybody is back")
 
     def close(self) -> None:
@@ -94,28 +117,22 @@ def crowd(place: Any, key: str, count: int) -> Iterator[Crowd]:
     """So many open clients; `place` says at each connection where the server is."""
     made = Crowd([])
     try:
-        made.lives += [Live(place, ApiKey(key), [BROAD, OBJECT]) for _ in range(count)]
+        made.followers += [Follower(Live(place, ApiKey(key), [BROAD, OBJECT])) for _ in range(count)]
         until(made.all_open, 90, what="everybody is connected")
         yield made
     finally:
         made.close()
 
 
-def account(live: Live, written: int, refetch: Client, *, within_s: float = 60.0) -> int:
+def account(follower: Follower, written: int, refetch: Client, *, within_s: float = 60.0) -> int:
     """Read everything and fail unless each number came exactly once; how many gaps were told.
 
     The object's channel has no gaps. What a gap of the broad channel hides is read over HTTP.
     """
-    seen: dict[str, list[int]] = {BROAD: [], OBJECT: []}
-    gaps: list[Gap] = []
-    last = written - 1
+    seen, gaps, last = follower.seen, follower.gaps, written - 1
 
     def read() -> bool:
-        while (item := live.next(0)) is not None:
-            if isinstance(item, Gap):
-                gaps.append(item)
-            elif item.type == "test.counted":
-                seen[item.channel].append(item.data["n"])
+        follower.read()
         return bool(seen[OBJECT]) and seen[OBJECT][-1] == last and (bool(gaps) or seen[BROAD][-1:] == [last])
 
     until(read, within_s, what=f"the last of {written} events arrived")
