@@ -7,7 +7,6 @@ the parent's limits are not enforced while the broker is frozen.
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import structlog
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
-from tasks import process
+from tasks import last_limit, process
 from tasks.app import app
 from tasks.door import jobs
 from tasks.enqueue import TASK_PREFIX
@@ -39,7 +38,6 @@ Body = Callable[[Run, Deps], None]
 # After this the reaper may call a run lost although its node lives: limit, watchdog, and a slow END.
 _DEADLINE_GRACE_S: Final = 20.0
 _LONGEST_MESSAGE: Final = 500
-_STDERR: Final = 2
 _SIGNAL_CODES: Final = 256
 
 
@@ -76,6 +74,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
         owner: str = self.request.get(OWNER_HEADER)
         started = self._start(child, slot, attempt, owner)
         if started is None:
+            _log.info("slot.dropped", slot_id=slot, attempt=attempt, reason="decided before")
             self._end_of_a_dead_child(child, owner)
         if started is None or started.state != "started":
             return {"slot": slot, "dropped": "decided before" if started is None else started.reason}
@@ -97,7 +96,8 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
             end.counters = run.counters.as_dict()
             crash.point("end.before")
             self._write(child, end)
-        return {"iteration": started.iteration_id, "outcome": end.outcome.value, **end.counters}
+        counted = {name: count for name, count in end.counters.items() if count}
+        return {"iteration": started.iteration_id, "outcome": end.outcome.value, **counted}
 
     def _start(self, child: process.Child, slot: str, attempt: int, owner: str) -> Started | None:
         parent = process.parent()
@@ -161,7 +161,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
 
     def _run_body(self, run: Run, deps: Deps, end: _End) -> None:
         began = clock.monotonic()
-        faulthandler.dump_traceback_later(self.job.hard_s + WATCHDOG_GRACE_S, exit=True, file=_STDERR)
+        last_limit.arm(self.job.hard_s + WATCHDOG_GRACE_S)
         try:
             self.body(run, deps)
             end.outcome, end.error_type = Outcome.OK, None
@@ -188,7 +188,7 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
             end.error_message = masked(str(error))[:_LONGEST_MESSAGE]
             raise
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            last_limit.disarm()
 
     def _write(self, child: process.Child, end: _End) -> None:
         try:

@@ -7,6 +7,7 @@ cannot veto a run, and some kills fire none.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 import structlog
@@ -25,6 +26,7 @@ from celery.utils.dispatch import Signal
 
 from tasks import process
 from tasks.app import app
+from tasks.enqueue import TASK_PREFIX
 from tasks.liveness import Liveness
 from tenure.errors import BadSettings, Unavailable
 from tenure.kit.logging import configure_logging, get_logger
@@ -39,6 +41,15 @@ iteration_ended: Final = Signal(name="iteration_ended", providing_args=["end"])
 
 def _log_as_json(loglevel: int | str | None = None, **_: Any) -> None:
     configure_logging(role="celery", level=str(loglevel) if isinstance(loglevel, str) else "INFO")
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # "received" and "succeeded" say again what ITERATION_START and ITERATION_END say: for every run they cost
+    # more than the two records themselves.
+    of_task: dict[str, Any] = getattr(record, "data", {})
+    return record.levelno > logging.INFO or not str(of_task.get("name")).startswith(TASK_PREFIX)
 
 
 def _worker_starts(sender: Any = None, **_: Any) -> None:

@@ -10,7 +10,7 @@ import logging
 import logging.config
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -66,52 +66,71 @@ def _rename(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mut
     return {**ordered, **event}
 
 
-def configure_logging(*, role: str, level: str = "INFO", stream: Any = None) -> None:
-    """Send every line of this process as JSON to standard error (or `stream`), marked with the role."""
+class _Lines:
+    """Where our own loggers write to: the one handler's stream, under its lock."""
+
+    def __init__(self, handler: logging.StreamHandler[TextIO], name: str) -> None:
+        self.name = name  # read by `add_logger_name`
+        self._handler = handler
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        handler = self._handler
+        handler.acquire()  # re-entrant: a signal's handler may log too
+        try:
+            handler.stream.write(line + "\n")
+            handler.flush()
+        except (OSError, ValueError) as error:
+            # A full disk or a closed pipe: work goes on without its log. Libraries' lines end here too.
+            handler.handleError(logging.makeLogRecord({"msg": line, "exc_info": error}))
+        finally:
+            handler.release()
+
+    debug = info = warning = error = critical = msg
+
+
+def configure_logging(*, role: str, level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send every line of this process as JSON to standard error (or `stream`), marked with the role.
+
+    Our own lines are rendered without the standard library's logging: it would cost a run more than its
+    START in the ledger does. Libraries' lines come through it and are rendered by the same steps.
+    """
 
     def add_role(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event.setdefault("role", role)
         return event
 
-    shared: list[Any] = [
+    gather: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_role,
         _tell,
         structlog.processors.format_exc_info,
     ]
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            _mask,
-            _rename,
-            structlog.processors.JSONRenderer(default=str),
-        ],
-    )
+    render: list[Any] = [_mask, _rename, structlog.processors.JSONRenderer(default=str)]
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=gather,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
     for noisy in ("urllib3", "kombu", "amqp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        processors=[*gather, *render],
+        logger_factory=lambda name: _Lines(handler, name),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        cache_logger_on_first_use=False,  # a process may configure again: a command after its bootstrap
     )
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger whose calls read `log.info("event.name", key=value)`."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(name)
     return logger
