@@ -1,7 +1,8 @@
 """What accounting costs: an iteration (START, END, events) beside a bare task on the same worker.
 
-Both are published one at a time to one worker process, in turns; CPU is what worker parent and child used, by
-the operating system's count; latency is from publishing to the end of the body.
+Both are published one at a time to one worker process, in turns; what is published is made before its turn
+begins. CPU is what worker parent and child used, by the operating system's count; latency is from publishing
+to the end of the body. Both write two lines to the log: Celery's for the bare task, the record's for the run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -26,6 +28,15 @@ from tenure.kit.valkey import connect
 _SLEEP = Job("sleep", "", None, 5, 10)
 _DONE = "bench:done"
 _ROUNDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a task is sent as."""
+
+    task: str
+    id: str
+    kwargs: dict[str, object]
 
 
 def main(*, quick: bool) -> None:
@@ -49,39 +60,42 @@ def _measure(where: Servers, pid: int, count: int) -> None:
     options = {"global_keyprefix": KEY_PREFIX}
     connection: Any = Connection(where.broker_url, transport_options=options)  # type: ignore[no-untyped-call]
 
-    def send(name: str, task_id: str, kwargs: dict[str, object]) -> None:
+    def send(message: Message) -> None:
         with producers[connection].acquire(block=True) as producer:
             producer.publish(
-                [[], kwargs, {}],
+                [[], message.kwargs, {}],
                 routing_key="default",
                 exchange="",
                 serializer="json",
-                correlation_id=task_id,
-                headers={"lang": "py", "task": name, "id": task_id, "root_id": task_id, "argsrepr": "()",
-                         "kwargsrepr": "{}", "timelimit": [10, 5], "ignore_result": True, "retries": 0},
+                correlation_id=message.id,
+                headers={"lang": "py", "task": message.task, "id": message.id, "root_id": message.id,
+                         "argsrepr": "()", "kwargsrepr": "{}", "timelimit": [10, 5], "ignore_result": True,
+                         "retries": 0},
             )  # fmt: skip
 
-    def bare(number: int) -> None:
-        send("bench.bare", f"bare-{number}", {})
+    def bare(number: int) -> Message:
+        return Message("bench.bare", f"bare-{number}", {})
 
-    def accounted(_: int) -> None:
+    def accounted(_: int) -> Message:
         with db.transaction() as session:
             slot = slots.request_run(session, _SLEEP, scope="ok:0").slot_id
         door.run(
             "UPDATE slot SET publish_after = clock_timestamp() + interval '1 hour' WHERE id = %s", [slot]
         )
-        send("tenure.sleep", f"{slot}.1", {"slot": slot, "attempt": 1})
+        return Message("tenure.sleep", f"{slot}.1", {"slot": slot, "attempt": 1})
 
-    for warm in (bare, accounted):
-        warm(-1)
+    kinds = {"bare": bare, "accounted": accounted}
+    for make in kinds.values():
+        send(make(-1))
         done.blpop([_DONE], timeout=60)
-    cpu = {"bare": 0.0, "accounted": 0.0}
-    waits: dict[str, list[float]] = {"bare": [], "accounted": []}
+    cpu = dict.fromkeys(kinds, 0.0)
+    waits: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(_ROUNDS):  # in turns, so that whatever else the machine does meets both
-        for name, publish in (("bare", bare), ("accounted", accounted)):
+        for name, make in kinds.items():
+            messages = [make(number) for number in range(count // _ROUNDS)]
             before = _cpu(pid)
-            for number in range(count // _ROUNDS):
-                publish(number)
+            for message in messages:
+                send(message)
                 began = time.perf_counter()
                 assert done.blpop([_DONE], timeout=30), "the task did not run"
                 waits[name].append((time.perf_counter() - began) * 1000)
