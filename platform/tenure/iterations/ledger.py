@@ -226,7 +226,7 @@ def start(
     Unavailable when the answer is lost: then nobody knows whether the run began; `forsake()` settles it.
     """
     iteration_id = new_id("itr")
-    rows = door.run(
+    rows = door.run_prepared(
         _START,
         {
             "slot": slot_id,
@@ -276,7 +276,7 @@ def end(
 
     A non-ok END of a run with attempts left makes the slot pending again in the same statement.
     """
-    rows = door.run(
+    rows = door.run_prepared(
         _END,
         {
             "owner": owner,

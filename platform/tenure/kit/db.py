@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 
 from tenure.errors import BadSettings, BrokenRule, Unavailable
 from tenure.kit import clock
+from tenure.kit.prepared import PreparedStatement
 
 _transaction_open: ContextVar[bool] = ContextVar("transaction_open", default=False)
 
@@ -161,10 +162,8 @@ class StatementDoor:
             statement_timeout_s=statement_timeout_s,
             lock_timeout_s=lock_timeout_s,
         )
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._cursor: psycopg.Cursor[tuple[Any, ...]] | None = None
-        # Statements are constants: their columns' names are read once, which halves what a call costs here.
-        self._columns: dict[str, list[str]] = {}
+        self._connection: psycopg.Connection[dict[str, Any]] | None = None
+        self._prepared: dict[str, PreparedStatement] = {}
         self._last_used = 0.0
         self._lock = threading.Lock()
 
@@ -172,20 +171,43 @@ class StatementDoor:
         self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None
     ) -> list[dict[str, Any]]:
         """Run one statement and return its rows. Raises Unavailable when PostgreSQL cannot answer."""
+
+        def send(connection: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+            cursor = connection.execute(sql.encode(), parameters)
+            # Whether there are rows: `description` would say it too, but describes every column first.
+            return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+
+        return self._exchange(send)
+
+    def run_prepared(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The same for a statement that is run all the time, at a third of the cost for this process.
+
+        `sql` is a constant, its parameters are written `%(name)s`.
+        """
+
+        def send(connection: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+            statement = self._prepared.get(sql)
+            if statement is None:
+                statement = PreparedStatement(connection, sql, f"tenure_{len(self._prepared)}")
+                self._prepared[sql] = statement
+            return statement.run(parameters)
+
+        return self._exchange(send)
+
+    def close(self) -> None:
+        """Close the connection; the next statement opens a new one."""
+        with self._lock:
+            self._drop()
+
+    def _exchange(
+        self, send: Callable[[psycopg.Connection[dict[str, Any]]], list[dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
         if in_transaction():
             raise BrokenRule("a statement of its own inside an open transaction would not see its writes")
         with self._lock:
             try:
-                cursor = self._trusted_cursor()
-                cursor.execute(sql.encode(), parameters)
+                rows = send(self._trusted_connection())
                 self._last_used = clock.monotonic()
-                # Whether there are rows: `description` would say it too, but describes every column first.
-                if not cursor.pgresult or not cursor.pgresult.nfields:
-                    return []
-                columns = self._columns.get(sql)
-                if columns is None:
-                    columns = self._columns[sql] = [column.name for column in cursor.description or ()]
-                return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._drop()
                 raise _unavailable(error) from error
@@ -193,28 +215,25 @@ class StatementDoor:
                 # A time limit or a shutdown struck in the middle: the connection is in an unknown state.
                 self._drop()
                 raise
+            return rows
 
-    def close(self) -> None:
-        """Close the connection; the next statement opens a new one."""
-        with self._lock:
-            self._drop()
-
-    def _trusted_cursor(self) -> psycopg.Cursor[tuple[Any, ...]]:
-        cursor, connection = self._cursor, self._connection
-        if cursor is not None and connection is not None and not connection.closed:
+    def _trusted_connection(self) -> psycopg.Connection[dict[str, Any]]:
+        connection = self._connection
+        if connection is not None and not connection.closed:
             if clock.monotonic() - self._last_used < _TRUST_IDLE_S:
-                return cursor
+                return connection
             try:
-                return cursor.execute(b"SELECT 1")
+                connection.execute(b"SELECT 1")
             except psycopg.OperationalError:
                 self._drop()
-        self._columns.clear()
-        self._connection = psycopg.connect(self._info, autocommit=True)
-        self._cursor = self._connection.cursor()
-        return self._cursor
+            else:
+                return connection
+        self._prepared.clear()  # they were the old connection's
+        self._connection = psycopg.connect(self._info, autocommit=True, row_factory=dict_row)
+        return self._connection
 
     def _drop(self) -> None:
-        connection, self._connection, self._cursor = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
@@ -232,6 +251,9 @@ class PooledDoor(StatementDoor):
         with self._db.statements() as connection, connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute(sql.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def run_prepared(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return self.run(sql, parameters)
 
     def close(self) -> None:
         """Nothing of its own is open."""
