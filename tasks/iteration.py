@@ -209,6 +209,8 @@ class AccountedTask(Task):  # type: ignore[misc]  # Celery is untyped
                 counters=end.counters,
             )
             crash.point("end.written", self.job.name)
+            if ended is None:  # somebody ended this run before, or our own answer was lost the first time
+                _log.info("end.was_there", outcome=end.outcome.value)
             return ended
 
         child.late.write(verdict, event="end.waits", ended_by=EndedBy.CHILD.value)

@@ -47,7 +47,9 @@ def strike(field: Field, step: Step) -> None:
         thaw(family)
     refused = field.until(lambda: _refused(field, run["id"]), within_s=_REFUSED_S)
     # The child has come to its own END, with another outcome than the row has.
-    ended_well = field.until(lambda: field.stack.said(run["id"], "succeeded", "'ok'"), within_s=_REFUSED_S)
+    ended_well = field.until(
+        lambda: field.stack.said(run["id"], "end.was_there", '"ok"'), within_s=_REFUSED_S
+    )
     after, end = _written(field, run["id"]), longrun.seen(field, slot)
     verdict = {name: lost[name] for name in ("outcome", "ended_by", "error_type")} if lost else {}
     by_reaper = verdict.get("outcome") == "lost" and verdict.get("ended_by") == "reaper"
