@@ -83,7 +83,8 @@ def test_work_whose_message_was_lost_with_the_broker_runs_within_a_minute(
 def test_while_the_broker_is_frozen_the_childs_own_watchdog_keeps_the_limit(
     broker: BreakableValkey, database_url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
-    jobs = '{"sleep": {"soft_s": 1, "hard_s": 2}}'
+    # The limit comes when both run and the broker stands; their deadline for the reaper is 20 s later.
+    jobs = '{"sleep": {"soft_s": 9, "hard_s": 10}}'
     env = environment(database_url, broker.url, tmp_path, TENURE_JOBS=jobs)
     with worker(env, tmp_path) as process:
         # Two runs: the parent's attempt to tell the broker of the first keeps it from watching over both.

@@ -35,13 +35,13 @@ POINTS = {
     "end.written": ("ok", "child"),
 }
 SPEC = ",".join(f"{point}@{job}" for job in JOBS for point in POINTS)
-# Published again after 10 s; the parent learns of a death within 5 s. Twice that, on a loaded machine.
-REPAIRED_S = 40.0
+# Published again after 10 s; the parent learns of a death within 5 s. And a loaded machine.
+REPAIRED_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """What a death left: the process's own line, the slot's iterations at once after it, and the slot."""
+    """What a death left: the process's own line, the slot's iterations soon after it, and the slot."""
 
     crash: dict
     at_once: list[dict]
@@ -94,13 +94,15 @@ def stories(
 def test_a_child_killed_here_leaves_one_start_and_one_end(
     stories: dict[str, Future[dict[str, Death]]], armed_ledger: Ledger, point: str, job: str
 ) -> None:
-    death = stories[job].result(timeout=170)[point]
+    death = stories[job].result(timeout=500)[point]
     assert (death.crash["role"], death.crash["job"]) == ("child", job)
     end = armed_ledger.ended(death.slot, within=REPAIRED_S)
     assert told(armed_ledger, end["id"]) == ["iteration.started", "iteration.ended"]
     assert armed_ledger.slot(death.slot)["state"] == "started"
     if POINTS[point] is None:
-        assert death.at_once == []  # nothing had begun when it died
+        # Nothing had begun when it died. Another child may have the message already: the pool gives it out
+        # again at once when the parent had not yet read that the dead one took it.
+        assert death.crash["pid"] not in [begun["pid"] for begun in death.at_once]
         assert end["pid"] != death.crash["pid"]
         return
     assert end["pid"] == death.crash["pid"]
@@ -114,7 +116,7 @@ def test_after_all_these_deaths_each_job_runs_and_every_invariant_holds(
     armed_env: dict[str, str],
 ) -> None:
     for job in JOBS:
-        stories[job].result(timeout=170)
+        stories[job].result(timeout=500)
     assert len(crashes(armed_env)) == len(JOBS) * len(POINTS)
     for slot in [armed_ledger.run(job, "after") for job in JOBS]:
         assert armed_ledger.ended(slot, within=REPAIRED_S)["outcome"] == "ok"

@@ -5,12 +5,15 @@ The victim runs alone until it has died; then somebody else, who is not armed, i
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import RemoteDisconnected
 from pathlib import Path
 from typing import Any
 
+import celery
 import pytest
 import redis
 from sqlalchemy import text
@@ -19,7 +22,7 @@ from tenure.embedded.valkey import Valkey
 from tenure.events import order
 from tenure.events.append import NewEvent, append
 from tenure.kit.valkey import connect
-from tests.kill.conftest import LIMITS, alive, crashed, crashes, told, verified
+from tests.kill.conftest import LIMITS, accepted, alive, crashed, crashes, told, verified
 from tests.support import builders as build
 from tests.support import web as web_support
 from tests.support.waiting import until
@@ -28,7 +31,7 @@ from tests.support.worker import Ledger, Process, beat, process, worker
 pytestmark = pytest.mark.kill
 
 # A lease of 3 s, a publishing back-off of 10 s, a relay's lease of 10 s: and a loaded machine.
-REPAIRED_S = 60.0
+REPAIRED_S = 120.0
 
 
 @contextmanager
@@ -39,7 +42,7 @@ def victim(env: dict[str, str], folder: Path, spec: str) -> Iterator[Process]:
 
 def killed_at(env: dict[str, str], victim: Process, point: str) -> dict:
     death = crashed(env, point)
-    assert victim.popen.wait(20) == -9
+    assert victim.popen.wait(60) == -9
     assert death["pid"] == victim.pid
     return death
 
@@ -81,7 +84,7 @@ def test_a_parent_killed_when_its_child_has_the_message_leaves_a_lost_run_or_non
     env: dict[str, str], ledger: Ledger, tmp_path: Path
 ) -> None:
     with victim(env, tmp_path, "request.accepted@sleep") as dying:
-        slot = ledger.run("sleep", "ok:2")
+        slot = ledger.run("sleep", "ok:5")
         killed_at(env, dying, "request.accepted")
     with worker(env, tmp_path, name="second"):
         end = only_one_start_and_end(ledger, slot)
@@ -90,10 +93,13 @@ def test_a_parent_killed_when_its_child_has_the_message_leaves_a_lost_run_or_non
 
 
 def test_a_parent_killed_before_it_could_end_its_childs_run_leaves_it_to_the_reaper(
-    env: dict[str, str], ledger: Ledger, tmp_path: Path
+    env: dict[str, str], ledger: Ledger, control: celery.Celery, tmp_path: Path
 ) -> None:
     with victim(env, tmp_path, "end.parent@sleep") as dying:
-        slot = ledger.run("sleep", "kill")
+        slot = ledger.run("sleep", "ok:100")
+        start = ledger.started(slot)
+        accepted(control, slot)
+        os.kill(start["pid"], signal.SIGKILL)
         killed_at(env, dying, "end.parent")
         [left] = ledger.iterations(slot)
         assert left["ended_at"] is None
@@ -107,7 +113,7 @@ def test_a_reaper_killed_after_its_verdict_has_given_it_once(
     env: dict[str, str], ledger: Ledger, tmp_path: Path
 ) -> None:
     with worker(env, tmp_path, name="first") as first:
-        slot = ledger.run("sleep", "ok:2")
+        slot = ledger.run("sleep", "ok:100")
         ledger.started(slot)
         first.popen.kill()
     with victim(env, tmp_path, "repair.reaped") as dying:
@@ -139,7 +145,9 @@ def test_a_repairer_killed_after_it_skipped_a_slot_has_skipped_it_once(
 def test_a_beat_killed_with_slots_unpublished_leaves_them_to_the_next_publisher(
     env: dict[str, str], ledger: Ledger, tmp_path: Path
 ) -> None:
-    with beat({**env, "TENURE_CRASH_AT": "beat.slots"}, tmp_path) as dying:
+    # Its broker is away: its own house-keeping, another thread, might publish before it dies.
+    armed = {**env, "TENURE_CRASH_AT": "beat.slots", "TENURE_BROKER_URL": "redis://127.0.0.1:9/0"}
+    with beat(armed, tmp_path) as dying:
         killed_at(env, dying, "beat.slots")
     left = build.rows(ledger.db, "SELECT id FROM slot WHERE state = 'pending' AND published_at IS NULL")
     assert len(left) > 5  # every job's first

@@ -7,10 +7,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import celery
 import pytest
 
 from tenure.kit.db import Database
-from tests.kill.conftest import verified
+from tests.kill.conftest import accepted, verified
 from tests.support.breakable import BreakablePostgres, breakable_postgres
 from tests.support.waiting import until
 from tests.support.worker import Ledger, Process, environment, worker
@@ -48,33 +49,34 @@ def alone(postgres_alone: BreakablePostgres, env: dict[str, str]) -> Iterator[Le
 def test_a_run_that_ended_while_postgres_was_away_is_ok_when_it_is_back(
     postgres_alone: BreakablePostgres, running: Process, alone: Ledger
 ) -> None:
-    slot = alone.run("sleep", "ok:3")
+    slot = alone.run("sleep", "ok:15")
     alone.started(slot)
     alone.db.close()
     postgres_alone.stop()
-    until(lambda: running.lines("end.waits"), 60, what="the child could not write END")
+    until(lambda: running.lines("end.waits"), 120, what="the child could not write END")
     assert running.lines("end.waits")[0]["ended_by"] == "child"
     postgres_alone.start()
-    end = alone.ended(slot, within=60)
+    end = alone.ended(slot, within=120)
     assert (end["outcome"], end["ended_by"]) == ("ok", "child")
     until(lambda: running.lines("end.written_late"), what="the log says how late")
     assert len(running.lines("ITERATION_END")) == 1
     again = alone.run("sleep", "ok:0")
-    assert alone.ended(again, within=60)["outcome"] == "ok", "the job is not blocked"
+    assert alone.ended(again, within=120)["outcome"] == "ok", "the job is not blocked"
     verified(alone.db)
 
 
 def test_a_child_killed_while_postgres_was_away_is_told_by_its_parent_when_it_is_back(
-    postgres_alone: BreakablePostgres, running: Process, alone: Ledger
+    postgres_alone: BreakablePostgres, running: Process, alone: Ledger, control: celery.Celery
 ) -> None:
     slot = alone.run("sleep", "ok:250")
     start = alone.started(slot)
+    accepted(control, slot)
     alone.db.close()
     postgres_alone.stop()
     os.kill(start["pid"], signal.SIGKILL)
-    until(lambda: running.lines("end.waits"), 60, what="the parent could not write END")
+    until(lambda: running.lines("end.waits"), 120, what="the parent could not write END")
     assert running.lines("end.waits")[0]["ended_by"] == "parent"
     postgres_alone.start()
-    end = alone.ended(slot, within=60)
+    end = alone.ended(slot, within=120)
     assert (end["outcome"], end["ended_by"], end["error_type"]) == ("killed", "parent", "WorkerLostError")
     verified(alone.db)

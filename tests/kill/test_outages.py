@@ -38,8 +38,9 @@ def passed(seconds: float) -> None:
 @pytest.mark.parametrize(
     ("frozen", "lease_s", "outage_s"),
     [
-        pytest.param(True, 2, 9, id="frozen"),
-        pytest.param(False, 2, 9, id="stopped"),
+        # A lease that a machine which stalls for three seconds keeps: nobody is lost for that reason either.
+        pytest.param(True, 6, 24, id="frozen"),
+        pytest.param(False, 6, 24, id="stopped"),
         pytest.param(True, 15, 60, id="frozen for a minute", marks=pytest.mark.slow),
     ],
 )
@@ -68,7 +69,7 @@ def test_nobody_is_called_lost_because_postgres_was_away_for_several_leases(
         )
         slots = [ledger.run("sleep", f"ok:{outage_s + 6 + n}") for n in range(2)]
         for slot in slots:
-            ledger.started(slot, within=30)
+            ledger.started(slot)
         if frozen:
             postgres_alone.freeze()
         else:

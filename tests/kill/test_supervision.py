@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -18,7 +19,9 @@ import pytest
 from tenure.embedded import ports, process
 from tenure.embedded.roles import Phase, RoleSpec, RoleState, StopOrder
 from tenure.embedded.supervisor import Supervisor
+from tenure.kit import clock
 from tests.support import services, small_stack
+from tests.support.lines import whole_lines
 from tests.support.waiting import until
 from tests.support.worker import Ledger, worker
 
@@ -63,8 +66,8 @@ class Watched:
         return until(ticked, within_s, what=what)
 
     def lines(self, role: str, event: str) -> list[dict[str, Any]]:
-        text = (self.folder / "logs" / f"{role}.log").read_text()
-        return [line for line in map(json.loads, text.splitlines()) if line["event"] == event]
+        lines = whole_lines(self.folder / "logs" / f"{role}.log")
+        return [line for line in map(json.loads, lines) if line["event"] == event]
 
     @property
     def status(self) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def test_a_stopped_role_is_replaced_with_its_reason_in_log_and_status(watched: W
     watched.supervisor.boot([Phase(roles=[sleeper(tmp_path, frozen_s=2.0)])])
     before = watched.status
     os.kill(before["pid"], signal.SIGSTOP)
-    until(lambda: psutil.Process(before["pid"]).status() == psutil.STATUS_STOPPED, 5)
+    until(lambda: psutil.Process(before["pid"]).status() == psutil.STATUS_STOPPED)
     watched.until(watched.is_back, what="it was started again")
     assert watched.status["pid"] != before["pid"]
     assert watched.status["reason"].startswith("frozen: stopped by a signal for")
@@ -113,7 +116,7 @@ def test_a_stopped_server_is_thawed_to_end_in_order(watched: Watched, tmp_path: 
     """What must not be killed outright (PostgreSQL) hears its hard stop, because it may run again."""
     spec = RoleSpec(
         name="server",
-        command=["/bin/sh", "-c", 'trap "echo orderly; exit 0" QUIT; echo on; while :; do sleep 0.1; done'],
+        command=[sys.executable, "-c", ORDERLY],
         ready=lambda _pid: "on" in (tmp_path / "logs" / "server.log").read_text(),
         env=small_stack.ENV,
         cwd=tmp_path,
@@ -131,7 +134,7 @@ def test_a_short_stop_and_a_debugger_are_left_alone(watched: Watched, tmp_path: 
     watched.supervisor.boot([Phase(roles=[sleeper(tmp_path, frozen_s=3.0)])])
     pid = watched.status["pid"]
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5)
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     os.kill(pid, signal.SIGCONT)
     tracer = subprocess.Popen(
         [sys.executable, "-c", TRACER, str(pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -140,16 +143,18 @@ def test_a_short_stop_and_a_debugger_are_left_alone(watched: Watched, tmp_path: 
         assert tracer.stdout is not None
         if tracer.stdout.readline() != b"traced\n":
             pytest.skip("this machine does not let a process be traced")
-        until(lambda: psutil.Process(pid).status() == psutil.STATUS_TRACING_STOP, 5, what="it is traced")
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_TRACING_STOP, what="it is traced")
         seen = process.Identity.of(pid)
-        looks = iter(range(400))
-        watched.until(lambda: next(looks) > 300, 60, what="six seconds pass")
+        looks, end = itertools.count(), clock.monotonic() + 6
+        watched.until(
+            lambda: next(looks) > 50 and clock.monotonic() > end, 300, what="six seconds pass, and many looks"
+        )
         assert seen is not None
         assert seen.alive
         assert psutil.Process(pid).status() == psutil.STATUS_TRACING_STOP
         assert watched.status["restarts"] == 0
     finally:
-        tracer.communicate(b"\n", timeout=10)
+        tracer.communicate(b"\n", timeout=60)
 
 
 def test_a_web_role_that_answers_no_more_is_replaced(watched: Watched, tmp_path: Path):
@@ -203,10 +208,10 @@ def test_a_hung_warm_shutdown_is_ended_by_force_and_the_ledger_is_whole_right_af
     with Supervisor(tmp_path / "logs") as supervisor:
         watched = Watched(supervisor, tmp_path)
         supervisor.boot([Phase(roles=[spec])])
-        slot = ledger.run("sleep", "ok:2")
+        slot = ledger.run("sleep", "ok:150")
         start = watched.until(lambda: ledger.iterations(slot), what="START")[0]
         os.kill(start["pid"], signal.SIGSTOP)
-        until(lambda: psutil.Process(start["pid"]).status() == psutil.STATUS_STOPPED, 5)
+        until(lambda: psutil.Process(start["pid"]).status() == psutil.STATUS_STOPPED)
         parent = supervisor.statuses[0].pid
         supervisor.stop()
         assert [line["reason"] for line in watched.lines("worker", "role.killed")] == [
@@ -214,10 +219,10 @@ def test_a_hung_warm_shutdown_is_ended_by_force_and_the_ledger_is_whole_right_af
         ]
         assert parent is not None
         for pid in (start["pid"], parent):
-            until(partial(_is_gone, pid), 10, what="it is gone")
+            until(partial(_is_gone, pid), what="it is gone")
     # Right after: one START, no END, and nobody said anything else meanwhile.
     assert [one["outcome"] for one in ledger.iterations(slot)] == [None]
     with worker(env, tmp_path, name="second"):
-        end = ledger.ended(slot, within=40)
+        end = ledger.ended(slot)
         assert (end["outcome"], end["ended_by"], end["error_type"]) == ("lost", "reaper", "NodeLost")
         assert ledger.ended(ledger.run("sleep", "ok:0"))["outcome"] == "ok"

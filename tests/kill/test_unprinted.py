@@ -27,7 +27,7 @@ def compared(db: Database, logs: Path, count: int) -> Printed:
         assert said is not None
         return said
 
-    until(lambda: found().checked == count, within_s=40, what=f"{count} iterations are compared with the log")
+    until(lambda: found().checked == count, within_s=90, what=f"{count} iterations are compared with the log")
     return found()
 
 
@@ -44,10 +44,10 @@ def test_a_kill_between_the_commit_and_the_line_is_counted_and_breaks_nothing(en
     ledger, logs = Ledger(db, armed), tmp_path / "logs"
     logs.mkdir()
     with worker(armed, logs, concurrency=1):
-        killed = ledger.ended(ledger.run("sleep", "ok:0"), within=60)
+        killed = ledger.ended(ledger.run("sleep", "ok:0"), within=90)
         crashed(armed, "end.written")
         assert (killed["outcome"], killed["ended_by"]) == ("ok", "child")
-        well = ledger.ended(ledger.run("sleep", "ok:0.1"), within=60)
+        well = ledger.ended(ledger.run("sleep", "ok:0.1"), within=90)
     assert compared(db, logs, 2).samples == (killed["id"],)
 
     done = subprocess.run(
@@ -78,7 +78,7 @@ def test_what_ran_on_another_machine_is_not_looked_for_in_the_log_of_this_one(en
     ledger, logs = Ledger(db, env), tmp_path / "logs"
     logs.mkdir()
     with worker(env, logs, concurrency=1):
-        ledger.ended(ledger.run("sleep", "ok:0"), within=60)
+        ledger.ended(ledger.run("sleep", "ok:0"), within=90)
     assert compared(db, logs, 1).unprinted == 0
     elsewhere = printed(db, logs, host="another")
     assert elsewhere is not None

@@ -60,7 +60,7 @@ def test_every_late_write_of_a_run_that_was_given_up_is_refused(
             lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in frozen),
             what="they are frozen",
         )
-        lost = ledger.ended(slots[0], within=60)
+        lost = ledger.ended(slots[0], within=90)
         assert (lost["outcome"], lost["ended_by"], lost["error_type"]) == ("lost", "reaper", "NodeLost")
         before = writes(ledger, lost["id"])
         for pid in frozen:
@@ -111,9 +111,13 @@ def test_a_zombie_that_was_frozen_in_its_transaction_goes_on_after_the_server_en
             lambda: backends_of_children(ledger.db, "idle in transaction%"), what="it is open"
         )
         with worker(env, tmp_path, name="second"):
-            lost = ledger.ended(slot, within=60)
+            lost = ledger.ended(slot, within=90)
             assert (lost["outcome"], lost["ended_by"], lost["error_type"]) == ("lost", "reaper", "NodeLost")
-        assert open_one not in backends_of_children(ledger.db, "%"), "the server has ended the transaction"
+        # What it had locked was free before its entry goes.
+        until(
+            lambda: open_one not in backends_of_children(ledger.db, "%"),
+            what="the server has ended the transaction",
+        )
         before = writes(ledger, lost["id"])
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
@@ -124,12 +128,15 @@ def test_a_zombie_that_was_frozen_in_its_transaction_goes_on_after_the_server_en
     verified(ledger.db)
 
 
-def test_a_frozen_child_is_ended_by_its_parents_hard_limit(running: Process, ledger: Ledger) -> None:
-    slot = ledger.run("sleep", "ok:2.5")
-    pid = ledger.started(slot)["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, what="it is frozen")
-    end = ledger.ended(slot, within=40)
+def test_a_frozen_child_is_ended_by_its_parents_hard_limit(
+    env: dict[str, str], ledger: Ledger, tmp_path: Path
+) -> None:
+    with worker({**env, "TENURE_JOBS": '{"sleep": {"soft_s": 12, "hard_s": 14}}'}, tmp_path):
+        slot = ledger.run("sleep", "ok:60")
+        pid = ledger.started(slot)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, what="it is frozen")
+        end = ledger.ended(slot)
     assert (end["outcome"], end["ended_by"], end["error_type"]) == (
         "timed_out",
         "parent",
@@ -182,7 +189,7 @@ def test_a_run_whose_answer_from_postgres_was_cut_has_one_start_and_one_end(
     proxy.set(Weather(Mode.CUT, mark=mark, cuts=CUTS))
     slots = [ledger.run("sleep", f"ok:0.{number}") for number in range(CUTS)]
     for slot in slots:
-        end = ledger.ended(slot, within=60)
+        end = ledger.ended(slot, within=90)
         assert (end["outcome"], end["ended_by"], end["error_type"]) == (outcome, "child", error_type)
         assert told(ledger, end["id"]) == ["iteration.started", "iteration.ended"]
     assert proxy.counts.get("cut") == CUTS

@@ -120,11 +120,11 @@ class BreakablePostgres:
 
     def freeze(self) -> None:
         """Nobody in it does anything: connections stand, and get no answer."""
+        postmaster = self._family()[0]
+        postmaster.send_signal(signal.SIGSTOP)  # first: from here on nobody is born
+        until(lambda: _stands(postmaster), what="the postmaster is frozen")
         self._tell_all(signal.SIGSTOP)
-        until(
-            lambda: all(each.status() == psutil.STATUS_STOPPED for each in self._family()),
-            what="all of it is frozen",
-        )
+        until(lambda: all(map(_stands, self._family())), what="all of it is frozen")
 
     def thaw(self) -> None:
         """All of it goes on where it was."""
@@ -145,6 +145,14 @@ class BreakablePostgres:
         for each in self._family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.send_signal(signum)
+
+
+def _stands(process_: psutil.Process) -> bool:
+    """Whether it does nothing any more: it is stopped, or has ended meanwhile."""
+    try:
+        return process_.status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextlib.contextmanager

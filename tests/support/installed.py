@@ -24,7 +24,7 @@ class Installed:
         self.data_dir = data_dir
         self.env: Mapping[str, str] = environment(TENURE_ENV="development", **settings)
 
-    def run(self, *words: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "tenure", *words, "--data-dir", str(self.data_dir)],
             cwd=ROOT,

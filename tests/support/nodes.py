@@ -17,11 +17,12 @@ from typing import Any
 from tenure.kit.db import Database
 from tests.support import services
 from tests.support import web as web_support
+from tests.support.lines import whole_lines
 from tests.support.waiting import until
 from tests.support.web import Web
 
 WITHOUT_LIMITS = json.dumps({**web_support.OFF, "ws_open_per_address": 0})
-START_S = 60.0
+START_S = 120.0
 
 
 @dataclass(slots=True)
@@ -34,14 +35,14 @@ class Node:
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """The lines of its log about this event."""
-        found = [json.loads(line) for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+        found = [json.loads(line) for line in whole_lines(self.log_file) if line.startswith("{")]
         return [line for line in found if line.get("event") == event]
 
     def put_down(self) -> None:
         """Master and worker are gone."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
 
     def end(self, within_s: float = 40.0) -> None:
         """End it in order."""

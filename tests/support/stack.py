@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.installed import UP_S, Installed
+from tests.support.lines import whole_lines
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Stack:
         return [
             json.loads(line)
             for file in sorted((self.installed.data_dir / "logs").glob("*.log*"))
-            for line in file.read_text(errors="replace").splitlines()
+            for line in whole_lines(file)
             if any(mark in line for mark in marks)
         ]
 

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,8 +19,10 @@ from tenure.accounts import passwords
 from tenure.accounts.api_keys import create_api_key
 from tenure.accounts.principal import Role
 from tenure.accounts.users import create_user
+from tenure.embedded import ports
 from tenure.kit.db import Database
 from tests.support import services
+from tests.support.lines import whole_lines
 from tests.support.waiting import until
 
 EMAIL, PASSWORD = "admin@example.com", "correct horse battery"
@@ -95,7 +96,7 @@ class Web:
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of its log that are JSON; a line that is not fails the test."""
-        return [json.loads(line) for line in self.log_file.read_text().splitlines() if line.strip()]
+        return [json.loads(line) for line in whole_lines(self.log_file) if line.strip()]
 
 
 def _dumps(value: Any) -> bytes:
@@ -103,10 +104,8 @@ def _dumps(value: Any) -> bytes:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that no outgoing connection takes before the server that is given it has started."""
+    return ports.any_free()
 
 
 @contextlib.contextmanager
@@ -140,7 +139,7 @@ def running(
     web = Web(port, db, process, log_file, folder)
     try:
         _accounts(web)
-        until(lambda: _answers(web), 30, what=f"web answers; its log:\n{log_file.read_text()[-3000:]}")
+        until(lambda: _answers(web), 120, what="web answers")
         yield web
     finally:
         stop(web)

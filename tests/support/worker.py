@@ -19,6 +19,7 @@ from tenure.iterations import queries, slots
 from tenure.iterations.catalog import catalog
 from tenure.kit.db import Database
 from tenure.settings import load
+from tests.support.lines import whole_lines
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,7 @@ class Process:
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
         """The JSON lines of its log, of one event if named."""
         found = []
-        for line in self.log.read_text().splitlines():
+        for line in whole_lines(self.log):
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
@@ -118,8 +119,8 @@ def worker(
             lambda: (
                 any("ready." in line["event"] for line in running.lines()) or running.popen.poll() is not None
             ),
-            within_s=60,
-            what=f"the worker is ready:\n{running.log.read_text()[-2000:]}",
+            within_s=120,
+            what="the worker is ready",
         )
         assert running.popen.poll() is None, running.log.read_text()[-2000:]
         yield running
@@ -154,11 +155,11 @@ class Ledger:
         with self.db.transaction() as session:
             return queries.iterations(session, slot_id=slot_id).items
 
-    def started(self, slot_id: str, *, within: float = 15) -> dict[str, Any]:
+    def started(self, slot_id: str, *, within: float = 60) -> dict[str, Any]:
         """The slot's iteration once it has its START."""
         return until(lambda: self.iterations(slot_id), within_s=within, what="START")[0]
 
-    def ended(self, slot_id: str, *, within: float = 30) -> dict[str, Any]:
+    def ended(self, slot_id: str, *, within: float = 60) -> dict[str, Any]:
         """The slot's only iteration once it has its END."""
         found = until(
             lambda: [i for i in self.iterations(slot_id) if i["ended_at"]], within_s=within, what="END"
