@@ -211,19 +211,35 @@ def _bulk(db: Database, count: int) -> None:
         )
 
 
+class _Crowded:
+    """A provisioner that answers everybody's first calls, and then nobody but the payer until it is told."""
+
+    def __init__(self, inner: HttpProvisioner, payer: str) -> None:
+        self.inner, self.payer = inner, payer
+        self.first = threading.Semaphore(25)
+        self.go_on = threading.Event()
+
+    def put_account(self, account: Account) -> Outcome:
+        if account.subscription_id != self.payer and not self.first.acquire(blocking=False):
+            self.go_on.wait(120)
+        return self.inner.put_account(account)
+
+
 def test_a_payer_does_not_wait_behind_a_mass_of_accounts(db, service, provisioner):
     _bulk(db, 600)
     payer = build.subscription(db, status="incomplete")
-    service.faults.plan(Fault(FaultKind.DELAY, times=10_000, delay_s=0.1))
-    run = build.run(db, "activation")
-    job = threading.Thread(target=reconcile.run, args=(run, provisioner))
+    crowded = _Crowded(provisioner, payer)
+    run = build.run(db, "activation", soft_s=600)
+    job = threading.Thread(target=reconcile.run, args=(run, crowded))
     job.start()
-    until(lambda: len(service.journal) > 20, what="the mass is under way")
-    build.pay(db, payer)
-    until(lambda: payer in service.accounts, what="the payer's account is on")
-    assert len(service.journal) < 400, "the mass is still under way"
-    service.faults.clear()
-    job.join()
+    try:
+        until(lambda: len(service.journal) > 20, what="the mass is under way")
+        build.pay(db, payer)
+        until(lambda: payer in service.accounts, what="the payer's account is on")
+        assert len(service.journal) <= 26, "nobody else was answered meanwhile"
+    finally:
+        crowded.go_on.set()
+        job.join()
     assert _applied(db)
 
 
@@ -276,12 +292,13 @@ def test_in_the_race_of_payment_and_expiry_no_payer_is_off_at_the_end(
     for thread in (*paying, expiring):
         thread.join()
     expire_due.run(build.run(db, "expiry"))
+    # However slowly it went until here: more is left to ask for than this, or it was asked for.
+    until(lambda: service.faults.hits.get("status", 0) > 10, 60, what="calls did fail")
     stop.set()
     reconciling.join()
     service.faults.clear()
     _make_due(db)
     _reconcile(db, provisioner)
-    assert service.faults.hits.get("status", 0) > 10, "calls did fail"
     assert _applied(db)
     for id_ in ids:
         assert service.accounts[id_]["enabled"] is (id_ in payers)

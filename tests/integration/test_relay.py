@@ -40,7 +40,7 @@ def relay(db: Database, live: redis.Redis) -> Iterator[Relay]:
     thread.start()
     yield relay
     relay.stop()
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive()
 
 
@@ -66,28 +66,33 @@ def stream(live: redis.Redis, channel: str = "iterations") -> list[tuple[str, di
 
 
 def test_events_of_writers_that_commit_late_are_not_missed(db: Database, relay: Relay) -> None:
-    late = threading.Event()
+    early, late = threading.Event(), threading.Event()
 
     def slow() -> None:
         with db.transaction() as session:
             append(session, [NewEvent("test.slow", "slot:x", ("iterations",))])
-            late.wait(10)
+            early.set()
+            while not late.wait(1):
+                session.execute(text("SELECT 1"))  # the server ends who is idle in a transaction for 10 s
 
     thread = threading.Thread(target=slow)
     thread.start()
-    for number in range(50):
-        write(db, str(number))
-    until(lambda: len(numbered(db)) == 50, within_s=10, what="the fast ones are numbered")
-    late.set()
-    thread.join()
-    until(lambda: len(numbered(db)) == 51, within_s=10, what="the late one is numbered")
+    try:
+        assert early.wait(20)
+        for number in range(50):
+            write(db, str(number))
+        until(lambda: len(numbered(db)) == 50, within_s=20, what="the fast ones are numbered")
+    finally:
+        late.set()
+        thread.join()
+    until(lambda: len(numbered(db)) == 51, within_s=20, what="the late one is numbered")
     assert [event.seq for event in numbered(db)] == list(range(1, 52))
     assert numbered(db)[-1].type == "test.slow"
 
 
 def test_events_of_one_transaction_keep_their_order(db: Database, relay: Relay) -> None:
     write(db, "a", "b", "c")
-    until(lambda: len(numbered(db)) == 3, within_s=10, what="numbered")
+    until(lambda: len(numbered(db)) == 3, within_s=20, what="numbered")
     assert [event.type for event in numbered(db)] == ["test.a", "test.b", "test.c"]
 
 
@@ -95,7 +100,7 @@ def test_objects_have_contiguous_offsets_of_their_own(db: Database, relay: Relay
     write(db, "a", slot="one")
     write(db, "b", slot="two")
     write(db, "c", "d", slot="one")
-    until(lambda: len(numbered(db)) == 4, within_s=10, what="numbered")
+    until(lambda: len(numbered(db)) == 4, within_s=20, what="numbered")
     with db.transaction() as session:
         one = channel_history(session, "slot:one")
         rest = channel_history(session, "slot:one", offset=2)
@@ -109,7 +114,7 @@ def test_objects_have_contiguous_offsets_of_their_own(db: Database, relay: Relay
 
 def test_a_stream_holds_each_event_once_at_its_offset(db: Database, live: redis.Redis, relay: Relay) -> None:
     write(db, "a", "b")
-    until(lambda: len(stream(live)) == 2, within_s=10, what="published")
+    until(lambda: len(stream(live)) == 2, within_s=20, what="published")
     with db.transaction() as session:
         placed = order.after(session, 0)
     Publisher(live, epoch="x").publish(
@@ -122,7 +127,7 @@ def test_a_stream_holds_each_event_once_at_its_offset(db: Database, live: redis.
 def test_only_the_last_hundred_stay_in_a_stream(db: Database, live: redis.Redis, relay: Relay) -> None:
     for start in range(0, 130, 10):
         write(db, *(str(n) for n in range(start, start + 10)))
-    until(lambda: live.hget("tenure:live:meta:iterations", "off") == "130", within_s=10, what="published")
+    until(lambda: live.hget("tenure:live:meta:iterations", "off") == "130", within_s=20, what="published")
     assert [key for key, _ in stream(live)] == [f"{n}-0" for n in range(31, 131)]
 
 
@@ -130,17 +135,26 @@ def test_an_emptied_valkey_gets_its_history_back_under_a_new_epoch(
     db: Database, live: redis.Redis, relay: Relay
 ) -> None:
     write(db, "a", "b")
-    until(lambda: len(stream(live)) == 2, within_s=10, what="published")
-    live.flushdb()
-    assert stream(live) == []
+    until(lambda: len(stream(live)) == 2, within_s=20, what="published")
+    forget(live)
     relay.stop()
     second = Relay(db, live, sample=lambda _: None)
     thread = threading.Thread(target=second.run)
     thread.start()
     write(db, "c")
-    until(lambda: len(stream(live)) == 3, within_s=20, what="published again")
+    until(
+        lambda: len(stream(live)) == 3, within_s=60, what="published again, at the end of the first's lease"
+    )
     second.stop()
     thread.join(10)
+
+
+def forget(live: redis.Redis) -> None:
+    """Valkey loses its memory; it was empty in that very step, before a relay that runs fills it again."""
+    with live.pipeline(transaction=True) as pipe:
+        pipe.flushdb()
+        pipe.exists("tenure:live:stream:iterations")
+        assert pipe.execute() == [True, 0]
 
 
 def epoch_of(live: redis.Redis, channel: str = "iterations") -> str | None:
@@ -156,8 +170,7 @@ def test_a_valkey_that_is_emptied_under_a_running_relay_begins_a_new_life_with_i
     write(db, "a", "b", "c")
     until(lambda: len(stream(live)) == 3, within_s=20, what="published")
     before = epoch_of(live)
-    live.flushdb()
-    assert stream(live) == []
+    forget(live)
     write(db, "d")
     until(lambda: len(stream(live)) == 4, within_s=20, what="everything is published again")
     assert [event["type"] for _, event in stream(live)] == ["test.a", "test.b", "test.c", "test.d"]
@@ -171,7 +184,7 @@ def test_an_emptied_valkey_gets_its_history_back_also_when_nothing_new_happens(
 ) -> None:
     write(db, "a", "b")
     until(lambda: len(stream(live)) == 2, within_s=20, what="published")
-    live.flushdb()
+    forget(live)
     until(lambda: len(stream(live)) == 2, within_s=20, what="published again, without a new event")
 
 
@@ -213,7 +226,7 @@ def test_a_database_that_went_back_begins_a_new_life_of_the_channels(
     db: Database, live: redis.Redis, relay: Relay
 ) -> None:
     write(db, "a", "b", "c")
-    until(lambda: len(stream(live)) == 3, within_s=10, what="published")
+    until(lambda: len(stream(live)) == 3, within_s=20, what="published")
     relay.stop()
     epoch = live.hget("tenure:live:meta:iterations", "epoch")
     with db.transaction() as session:  # as a restored backup leaves it
@@ -223,7 +236,7 @@ def test_a_database_that_went_back_begins_a_new_life_of_the_channels(
     thread = threading.Thread(target=second.run)
     thread.start()
     write(db, "d")
-    until(lambda: len(stream(live)) == 2, within_s=20, what="published anew")
+    until(lambda: len(stream(live)) == 2, within_s=60, what="published anew, at the end of the first's lease")
     second.stop()
     thread.join(10)
     assert [event["type"] for _, event in stream(live)] == ["test.a", "test.d"]
@@ -243,7 +256,7 @@ def test_many_events_of_one_iteration_become_one_bulk_change_on_broad_channels_o
                 for n in range(200)
             ],
         )
-    until(lambda: stream(live, "subscriptions"), within_s=10, what="published")
+    until(lambda: stream(live, "subscriptions"), within_s=20, what="published")
     ((_, event),) = stream(live, "subscriptions")
     assert event["type"] == "subscription.bulk_changed"
     assert event["data"] == {"iteration_id": "itr_1", "type": "subscription.expired", "count": 200}
@@ -257,7 +270,7 @@ def test_two_relays_never_number_the_same_event(db: Database, live: redis.Redis,
     thread.start()
     for n in range(100):
         write(db, str(n))
-    until(lambda: len(numbered(db)) == 100, within_s=10, what="numbered")
+    until(lambda: len(numbered(db)) == 100, within_s=20, what="numbered")
     second.stop()
     thread.join(10)
     assert [event.seq for event in numbered(db)] == list(range(1, 101))
@@ -265,7 +278,7 @@ def test_two_relays_never_number_the_same_event(db: Database, live: redis.Redis,
 
 def test_the_api_reads_events_in_order_and_in_pages(db: Database, relay: Relay) -> None:
     write(db, *"abcde")
-    until(lambda: len(numbered(db)) == 5, within_s=10, what="numbered")
+    until(lambda: len(numbered(db)) == 5, within_s=20, what="numbered")
     with db.transaction() as session:
         first = events(session, after=0, limit=3)
         second = events(session, after=int(first["next_cursor"]), limit=3)
@@ -285,7 +298,7 @@ def test_an_event_that_is_rolled_back_leaves_no_hole(db: Database, relay: Relay)
     with pytest.raises(Oops):
         fail()
     write(db, "after")
-    until(lambda: numbered(db), within_s=10, what="numbered")
+    until(lambda: numbered(db), within_s=20, what="numbered")
     assert [(event.seq, event.type) for event in numbered(db)] == [(1, "test.after")]
     with db.transaction() as session:
         assert session.execute(text("SELECT count(*) FROM event_pending")).scalar_one() == 0

@@ -58,7 +58,8 @@ def test_beats_that_tick_together_make_one_slot(db: Database, door: StatementDoo
 
 
 def test_missed_due_times_become_one_slot_with_a_count(db: Database, door: StatementDoor) -> None:
-    set_schedule(door, "next_due_at = clock_timestamp() - interval '95 seconds'")
+    # The first of ten due times was 91 s ago, the last a second ago.
+    set_schedule(door, "next_due_at = clock_timestamp() - interval '91 seconds'")
     claim(db)
     (slot,) = made(db)
     assert slot["count"] == 10
@@ -77,7 +78,7 @@ def test_a_pause_skips_with_its_reason_and_the_next_due_time_is_normal(
 ) -> None:
     with db.transaction() as session:
         schedules.pause(session, TICK, until=None, reason="maintenance", by="test")
-    set_schedule(door, "next_due_at = clock_timestamp() - interval '25 seconds'")
+    set_schedule(door, "next_due_at = clock_timestamp() - interval '21 seconds'")
     assert claim(db) == 0
     assert made(db) == []
     with db.transaction() as session:
@@ -105,8 +106,8 @@ def test_a_pause_too_long_to_be_counted_at_once_stands_until_all_of_it_is(
 ) -> None:
     set_schedule(
         door,
-        "cron = '* * * * * *', paused = true, next_due_at = date_trunc('second', clock_timestamp()) "
-        "- interval '8 h', paused_until = date_trunc('second', clock_timestamp()) - interval '1 h'",
+        "cron = '* * * * * *', paused = true, next_due_at = date_trunc('second', now()) "
+        "- interval '8 h', paused_until = date_trunc('second', now()) - interval '1 h'",
     )
     ticks = 0
     while not any(slot["state"] == "pending" for slot in made(db)):
