@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.support.services import ROOT
 from tests.support.stack import Stack, running_stack
@@ -23,6 +23,12 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+# How long what is expected may take to show: a machine that stalls is slow, not wrong.
+expect.set_options(timeout=60_000)
+# Runs that are looked at while they run last longer than the five seconds that this job has by itself.
+JOBS = {"sleep": {"soft_s": 60, "hard_s": 70}}
 
 
 @dataclass(slots=True)
@@ -71,5 +77,5 @@ def stack(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert (ROOT / "web/static/console/index.html").is_file(), "build the console: python3 dev.py console"
     unlimited = {"login_per_min": 0, "run_per_min": 0, "api_per_min": 0, "ws_handshakes_per_min": 0}
     folder = tmp_path_factory.mktemp("stack")
-    with running_stack(folder, TENURE_LIMITS=json.dumps(unlimited)) as running:
+    with running_stack(folder, TENURE_LIMITS=json.dumps(unlimited), TENURE_JOBS=json.dumps(JOBS)) as running:
         yield running
