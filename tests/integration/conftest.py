@@ -94,6 +94,8 @@ def web_services(
             patch.setenv(name, value)  # the tasks' package reads its settings when it is imported
         from web import application
 
+        # What a request waits for Valkey at most; no test that is given this is about a machine that stalls.
+        patch.setattr(application, "VALKEY_S", 30.0)
         made = application._services(load(services.environment(**given)))
         yield made
         made.db.close()

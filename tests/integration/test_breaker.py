@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import threading
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tenure.events.append import NewEvent, append
 from tenure.integrations import known
 from tenure.integrations.force_breaker import force_breaker
 from tenure.integrations.guards import Guards
-from tenure.kit.breaker import PREFIX, Breakers, Held, State, Told
+from tenure.kit.breaker import BUDGET_FLOOR, BUDGET_WINDOW_S, PREFIX, Breakers, Held, State, Told
 from tenure.kit.db import Database
 from tenure.kit.http import Bounds, ErrorAnswer, HttpDoor, Unanswered, Unsent
 from tenure.kit.retry import repeating
@@ -41,6 +42,12 @@ from tests.support.waiting import until
 
 NAME = "provisioner"
 NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Valkey answers here, late at worst: these tests are not about giving it up."""
+    monkeypatch.setattr("tenure.integrations.guards._VALKEY_S", 30.0)
 
 
 @pytest.fixture
@@ -160,29 +167,37 @@ def test_a_probe_that_says_nothing_of_the_other_side_is_given_to_the_next(breake
     assert breakers.ask(NAME, retry=False).go
 
 
-def _fail_once(url: str) -> None:
+def _fail_once(url: str, together: Barrier) -> None:
+    together.wait(300)  # a slow start of one must not push it out of the others' minute
     fail(Breakers(connect(url)))
 
 
 def test_failures_of_several_processes_add_up(breakers, live_url):
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_fail_once, args=(live_url,)) for _ in range(5)]
+    together = context.Barrier(5)
+    processes = [context.Process(target=_fail_once, args=(live_url, together)) for _ in range(5)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0] * 5
-    assert state(breakers) is State.OPEN
+    assert breakers.seen([NAME])[NAME].opens == 1, "it has opened, however long ago that is by now"
 
 
 # -- the budget of retries --
 
 
-def test_retries_that_fail_are_at_most_a_tenth_of_the_calls(breakers):
+def window(live: redis.Redis) -> int:
+    """The number of the budget's window of ten seconds, by Valkey's clock."""
+    return int(live.time()[0]) // BUDGET_WINDOW_S
+
+
+def test_retries_that_fail_are_at_most_a_tenth_of_the_calls(breakers, live):
     for _ in range(200):
         leave = breakers.ask(NAME, retry=False)
         breakers.tell(NAME, Told.OK, retry=False, ticket=leave.ticket)
     allowed = 0
+    began = window(live)
     for _ in range(60):
         leave = breakers.ask(NAME, retry=True)
         if leave.go:
@@ -191,8 +206,8 @@ def test_retries_that_fail_are_at_most_a_tenth_of_the_calls(breakers):
         else:
             assert leave.reason == "retry_budget"
             assert 0 < leave.wait_s <= 10
-    # A window may have ended meanwhile, and began with the calls that came after.
-    assert 10 <= allowed <= 35
+    # A tenth of two hundred calls and of themselves; each window that began meanwhile gave ten more.
+    assert 10 <= allowed <= 23 + BUDGET_FLOOR * (window(live) - began)
     assert breakers.seen([NAME])[NAME].over_budget == 60 - allowed
 
 
@@ -203,7 +218,8 @@ def test_retries_that_succeed_cost_nothing(breakers):
         breakers.tell(NAME, Told.OK, retry=True, ticket=leave.ticket)
 
 
-def test_first_calls_are_never_held_by_the_budget(breakers):
+def test_first_calls_are_never_held_by_the_budget(breakers, monkeypatch):
+    monkeypatch.setattr("tenure.kit.breaker.BUDGET_WINDOW_S", 10**12)  # no new one begins between the calls
     for _ in range(30):
         breakers.ask(NAME, retry=True)
     assert not breakers.ask(NAME, retry=True).go
@@ -238,11 +254,11 @@ def test_silence_and_closed_doors_count_as_failures(guards, door, breakers):
             closed.request("GET", "http://127.0.0.1:1/")
     assert state(breakers, "mail") is State.OPEN
     with ProvisionerStandIn(secrets=["s"]) as standin:
-        standin.faults.plan(Fault(FaultKind.DELAY, times=5, delay_s=2))
+        standin.faults.plan(Fault(FaultKind.DELAY, times=5, delay_s=60))
         silent = guards.door(door, "telegram")
         for _ in range(5):
             with pytest.raises(Unanswered):
-                silent.request("PUT", standin.url + "/accounts/x", json={}, bounds=Bounds(total_s=0.2))
+                silent.request("PUT", standin.url + "/accounts/x", json={}, bounds=Bounds(read_s=0.2))
     assert state(breakers, "telegram") is State.OPEN
 
 

@@ -186,10 +186,11 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
 
 
 def test_a_server_that_is_not_there_is_tried_until_the_deadline():
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    with Client(f"http://127.0.0.1:{port}", api_key="k", deadline_s=1) as client, pytest.raises(Unsent):
-        client.get("/me")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # it does not listen, and nobody else is given the port meanwhile
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        with Client(url, api_key="k", deadline_s=1) as client, pytest.raises(Unsent):
+            client.get("/me")
 
 
 # -- the live side ----------------------------------------------------------------------------------------
@@ -351,7 +352,7 @@ def test_a_sign_in_that_cannot_be_renewed_just_now_ends_nothing(web: Web, tell):
     busy = answer(503, {"code": "unavailable"}, "Retry-After: 60")
     with (
         answering(answer(200, given.json), busy, busy, busy) as accounts,
-        Client(accounts.url, email=EMAIL, password=PASSWORD, deadline_s=5) as client,
+        Client(accounts.url, email=EMAIL, password=PASSWORD, deadline_s=30) as client,
         Live(Place(web.url), client.credential, ["subscriptions"]) as live,
     ):
         live.wait_open()

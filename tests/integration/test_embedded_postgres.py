@@ -35,7 +35,7 @@ def test_it_answers_as_a_role_that_is_no_superuser(postgres: postgres.Postgres):
 def test_it_refuses_a_wrong_password(postgres: postgres.Postgres):
     url = postgres.url().replace(postgres.password, "wrong")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(url, connect_timeout=2)
+        psycopg.connect(url, connect_timeout=60)
 
 
 def test_it_listens_on_loopback_only(postgres: postgres.Postgres):
@@ -81,9 +81,9 @@ def test_a_server_left_over_on_the_folder_is_ended_before_a_new_one_starts(folde
             output=output,
             account=process.service_account(),
         )
-    until(server.ready)
+    until(server.ready, 60)
     with postgres.running(server, log=folder / "log"):
-        assert left.wait(5) == 0
+        assert left.wait(60) == 0
         assert server.ready()
 
 
@@ -98,12 +98,12 @@ def test_it_dies_with_the_process_that_started_it_even_by_sigkill(folder: Path):
     )
     owner = subprocess.Popen([sys.executable, "-c", script, str(folder)])
     try:
-        until((folder / "up").exists)
+        until((folder / "up").exists, 120)  # a cluster is made first
         pid = int((folder / "up").read_text())
         assert psutil.Process(pid).name() == "postgres"
         owner.send_signal(signal.SIGKILL)
-        assert owner.wait(5) == -signal.SIGKILL
-        until(lambda: process.Identity.of(pid) is None)
+        assert owner.wait(60) == -signal.SIGKILL
+        until(lambda: process.Identity.of(pid) is None, 60)
     finally:
         owner.kill()
         owner.wait()

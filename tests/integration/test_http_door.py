@@ -18,8 +18,15 @@ from tenure.kit import sockets
 from tenure.kit.db import Database
 from tenure.kit.http import AddressRefused, Bounds, ErrorAnswer, HttpDoor, Unanswered, Unsent
 from tests.support.rawserver import RawServer, raw_server
+from tests.support.waiting import until
 
 TOKEN = "/bot123456:SECRET-TOKEN/sendMessage"
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch):
+    """A connection is kept however long the machine stalls between two requests."""
+    monkeypatch.setattr("tenure.kit.http._TRUST_IDLE_S", 600.0)
 
 
 @pytest.fixture
@@ -44,6 +51,27 @@ def ok(body: bytes = b"{}", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def is_cut_while_it_drips(door: HttpDoor, url: str, dripped: list[int], *, status: int | None) -> bool:
+    """Whether a call is cut at its deadline although the server drips, and tells this status.
+
+    No silence is long enough to end such a call. On a stalled machine the deadline may pass before the
+    request is written, or before any of the answer is read: such a call shows nothing, and another is made.
+    """
+
+    def cut() -> bool:
+        dripped.clear()
+        began = time.monotonic()
+        with pytest.raises((Unsent, Unanswered)) as caught:
+            door.request("GET", url, bounds=Bounds(connect_s=60, read_s=60, total_s=0.6))
+        assert time.monotonic() - began < 40
+        if not isinstance(caught.value, Unanswered):
+            return False
+        assert caught.value.reason == "timeout"
+        return len(dripped) > 5 and caught.value.answered_status == status
+
+    return until(cut, 60, what="a call is cut while the server drips")
+
+
 def test_one_connection_serves_many_requests_and_a_body_arrives_whole(door):
     with raw_server(answering(ok(b'{"a":1}', "Content-Type: application/json"))) as server:
         for _ in range(5):
@@ -60,7 +88,7 @@ def test_one_connection_serves_many_requests_and_a_body_arrives_whole(door):
 
 
 def test_a_server_that_drips_its_body_is_cut_at_the_deadline(door):
-    dripped = []
+    dripped: list[int] = []
 
     def drip(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -70,16 +98,11 @@ def test_a_server_that_drips_its_body_is_cut_at_the_deadline(door):
             dripped.append(1)
 
     with raw_server(drip) as server:
-        began = time.monotonic()
-        with pytest.raises(Unanswered) as caught:
-            door.request("GET", server.url, bounds=Bounds(connect_s=1, read_s=5, total_s=0.6))
-        assert time.monotonic() - began < 4
-    assert (caught.value.reason, caught.value.answered_status) == ("timeout", 200)
-    assert len(dripped) > 5  # it did drip: no single silence was long
+        assert is_cut_while_it_drips(door, server.url, dripped, status=200)
 
 
 def test_a_server_that_drips_its_headers_is_cut_at_the_deadline(door):
-    dripped = []
+    dripped: list[int] = []
 
     def drip(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
@@ -89,23 +112,19 @@ def test_a_server_that_drips_its_headers_is_cut_at_the_deadline(door):
             dripped.append(1)
 
     with raw_server(drip) as server:
-        began = time.monotonic()
-        with pytest.raises(Unanswered) as caught:
-            door.request("GET", server.url, bounds=Bounds(connect_s=1, read_s=5, total_s=0.6))
-        assert time.monotonic() - began < 4
-    assert (caught.value.reason, caught.value.answered_status) == ("timeout", None)
-    assert len(dripped) > 5
+        assert is_cut_while_it_drips(door, server.url, dripped, status=None)
 
 
 def test_a_client_that_cannot_write_its_body_is_cut_at_the_deadline(door):
     def never_read(server: RawServer, connection: socket.socket) -> None:
-        server.closing.wait(20)
+        server.closing.wait(600)
 
     with raw_server(never_read) as server:
         began = time.monotonic()
+        bounds = Bounds(connect_s=60, read_s=60, total_s=3)
         with pytest.raises(Unanswered) as caught:
-            door.request("POST", server.url, body=b"x" * 50_000_000, bounds=Bounds(read_s=5, total_s=0.6))
-        assert time.monotonic() - began < 4
+            door.request("POST", server.url, body=b"x" * 50_000_000, bounds=bounds)
+        assert time.monotonic() - began < 50
     assert caught.value.reason == "timeout"
 
 
@@ -118,10 +137,10 @@ def test_an_answer_over_the_cap_is_cut(door):
 
 
 def test_refused_connections_are_certainly_unsent(door):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with pytest.raises(Unsent) as caught:
-        door.request("POST", f"http://127.0.0.1:{port}/", body=b"x")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # it does not listen, and nobody else is given the port meanwhile
+        with pytest.raises(Unsent) as caught:
+            door.request("POST", f"http://127.0.0.1:{closed.getsockname()[1]}/", body=b"x")
     assert caught.value.reason == "refused"
 
 
@@ -444,30 +463,30 @@ def test_a_known_authority_is_trusted_but_only_for_its_name(certificate, tls_ser
 
 
 def test_a_tls_server_that_drips_is_cut_at_the_deadline(certificate, tls_server_context):
+    dripped: list[int] = []
+
     def drip(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         while not server.closing.wait(0.05):
             connection.sendall(b".")
+            dripped.append(1)
 
     door = HttpDoor(allow_private=True, ca_file=str(certificate / "cert.pem"))
     with raw_server(drip, tls=tls_server_context) as server:
-        began = time.monotonic()
-        with pytest.raises(Unanswered) as caught:
-            door.request("GET", f"https://localhost:{server.port}/", bounds=Bounds(total_s=0.7))
-        assert time.monotonic() - began < 4
-    assert caught.value.answered_status == 200
+        assert is_cut_while_it_drips(door, f"https://localhost:{server.port}/", dripped, status=200)
 
 
 def test_a_tls_handshake_that_never_ends_is_certainly_unsent(door):
     def mute(server: RawServer, _connection: socket.socket) -> None:
-        server.closing.wait(10)
+        server.closing.wait(600)
 
     with raw_server(mute) as server:
         began = time.monotonic()
+        bounds = Bounds(connect_s=0.4, read_s=600, total_s=600)
         with pytest.raises(Unsent):
-            door.request("GET", f"https://127.0.0.1:{server.port}/", bounds=Bounds(connect_s=0.4, total_s=5))
-        assert time.monotonic() - began < 4
+            door.request("GET", f"https://127.0.0.1:{server.port}/", bounds=bounds)
+        assert time.monotonic() - began < 50
 
 
 def test_many_threads_share_the_door(door):
@@ -503,8 +522,8 @@ def test_a_forked_child_opens_connections_of_its_own(door):
         answers = context.Queue()
         child = context.Process(target=_ask_in_child, args=(door, server.url, answers))
         child.start()
-        assert answers.get(timeout=10) == 200
-        child.join(10)
+        assert answers.get(timeout=120) == 200
+        child.join(120)
         assert door.request("GET", server.url).status == 200
         assert (server.connections, len(server.requests)) == (2, 3)
 

@@ -85,10 +85,10 @@ def test_the_end_of_a_token_is_announced_once_and_then_enforced(stage: Stage):
     assert peer.arrives().json["event"] == "auth_expiring"
     stage.tick()
     assert peer.quiet()
-    connection.expires -= 50 + 20
+    connection.expires -= 50 + 5
     stage.tick()
     assert peer.quiet(), "its grace is not over"
-    connection.expires -= 10
+    connection.expires -= 25
     stage.tick()
     assert code(peer.arrives()) == 4001
 

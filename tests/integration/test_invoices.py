@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,11 +11,11 @@ import psycopg
 import pytest
 
 from tenure.audit.record import SYSTEM
-from tenure.errors import Conflict, IllegalTransition, Invalid, NotFound
+from tenure.errors import Conflict, IllegalTransition, Invalid, NotFound, Unavailable
 from tenure.kit.money import Money
 from tenure.payments import ledger
 from tenure.payments.ledger import Entry
-from tenure.payments.open_invoice import Wanted
+from tenure.payments.open_invoice import Opened, Wanted
 from tenure.payments.quoting import NoFreeAmount
 from tenure.payments.rules import Method
 from tenure.payments.settle import settle
@@ -59,10 +60,14 @@ def test_a_second_call_returns_the_open_invoice(shop):
 
 def test_twenty_calls_at_once_open_one_invoice(shop):
     sub = build.subscription(shop.db, status="incomplete")
-    found = []
+    found: list[Opened] = []
 
     def call() -> None:
-        found.append(shop.open(sub))
+        opened = None
+        while opened is None:
+            with contextlib.suppress(Unavailable):  # who waits too long for a turn is refused and asks again
+                opened = shop.open(sub)
+        found.append(opened)
 
     threads = [threading.Thread(target=call) for _ in range(20)]
     for thread in threads:
@@ -212,7 +217,7 @@ def test_an_invoice_expires_after_its_time_and_frees_its_amount_after_the_late_w
     assert build.rows(shop.db, "SELECT live FROM quote") == [(False,)]
     types = [
         row.type
-        for row in build.rows(shop.db, "SELECT type FROM event WHERE type LIKE 'invoice.%' ORDER BY id")
+        for row in build.rows(shop.db, "SELECT type FROM event WHERE type LIKE 'invoice.%' ORDER BY n")
     ]
     assert types == ["invoice.opened", "invoice.expired"]
 
