@@ -57,7 +57,7 @@ def test_down_ends_what_a_killed_stack_left(stack: Installed):
         asked = stack.run("down")
         assert asked.returncode == 0
         assert "ended 1 processes" in asked.stdout
-        assert left.wait(5) != 0
+        assert left.wait(30) != 0
     finally:
         process.stop(left)
 
