@@ -17,7 +17,7 @@ from tests.support import worker
 from tests.support.nodes import nodes
 from tests.support.rawsocket import CLOSE, TEXT, RawSocket, frame
 from tests.support.sizes import size, tell
-from tests.support.stream import BROAD, OBJECT, account, crowd, writing
+from tests.support.stream import BROAD, OBJECT, Log, account, crowd, writing
 from tests.support.waiting import until
 
 BLOB = "x" * 5000
@@ -49,8 +49,8 @@ def test_a_valkey_that_ended_and_came_back_empty_loses_nothing_in_silence(server
                 with connect(server.url(0)) as empty:
                     assert empty.ping()
                 writer.await_more(30)
-            client = Client(deployed.url, api_key=deployed.web.key("viewer"))
-            gaps = [account(one, writer.written, client) for one in everybody.followers]
+            log = Log(Client(deployed.url, api_key=deployed.web.key("viewer")))
+            gaps = [account(one, writer.written, log) for one in everybody.followers]
             assert min(gaps) >= 1, "the broad channel's memory is gone, and everybody is told"
     finally:
         alive.__exit__(None, None, None)
@@ -107,7 +107,7 @@ def test_one_reader_that_stands_still_costs_fifty_others_nothing(servers, tmp_pa
                 if number % 20 == 19:
                     until(lambda number=number: all(len(one) > number for one in seen), 60)  # type: ignore[misc]
             assert seen == [list(range(events))] * readers
-            assert node.lines("ws.slow_closed"), "the one that stood still was cut"
+            until(lambda: node.lines("ws.slow_closed"), what="the one that stood still was cut")
             found = stalled.until_closed()
             assert (found[-1].opcode, found[-1].code) == (CLOSE, 4008)
         finally:

@@ -10,14 +10,14 @@ from tenure.client import Client
 from tenure.kit import clock
 from tests.support.nodes import nodes
 from tests.support.sizes import size, tell
-from tests.support.stream import account, crowd, writing
+from tests.support.stream import Log, account, crowd, writing
 from tests.support.waiting import until
 from tests.support.worker import Process
 
 PER_SECOND = 5.0
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_kills_of_web_lose_nothing_and_double_nothing(servers, relay: Process, tmp_path: Path):
     kills, count = size("kills", 3), size("clients", 200)
     with (
@@ -32,8 +32,8 @@ def test_kills_of_web_lose_nothing_and_double_nothing(servers, relay: Process, t
                 deployed.start()
                 everybody.await_back(before)
         assert min(everybody.connections()) >= kills + 1
-        client = Client(deployed.url, api_key=deployed.web.key("viewer"))
-        gaps = sum(account(one, writer.written, client) for one in everybody.followers)
+        log = Log(Client(deployed.url, api_key=deployed.web.key("viewer")))
+        gaps = sum(account(one, writer.written, log) for one in everybody.followers)
     tell(f"{kills} kills, {count} clients, {writer.written} events: 0 missed, 0 doubled, {gaps} gaps told")
 
 
@@ -50,13 +50,17 @@ def test_rolling_restarts_lose_nothing_and_everybody_is_back_soon(servers, relay
                 for node in list(deployed.running):
                     before, began = sum(everybody.connections()), clock.monotonic()
                     deployed.end(node)
-                    until(everybody.all_open, back_s, what="everybody is back")
+                    # Somebody was on the node that ended; who has not noticed yet still says that it is open.
+                    until(
+                        lambda before=before: everybody.all_open() and sum(everybody.connections()) > before,  # type: ignore[misc]
+                        back_s,
+                        what="everybody is back",
+                    )
                     took.append(clock.monotonic() - began)
                     assert node.lines("web.draining")
-                    assert sum(everybody.connections()) > before, "somebody was on the node that ended"
                     deployed.start()
-        client = Client(deployed.url, api_key=deployed.web.key("viewer"))
-        gaps = sum(account(one, writer.written, client) for one in everybody.followers)
+        log = Log(Client(deployed.url, api_key=deployed.web.key("viewer")))
+        gaps = sum(account(one, writer.written, log) for one in everybody.followers)
         assert min(everybody.connections()) > 1
     tell(
         f"{rounds} rolling restarts of 2 nodes, {count} clients, {writer.written} events: 0 missed, "
