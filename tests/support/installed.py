@@ -14,7 +14,7 @@ import psutil
 from tenure.embedded import process
 from tests.support.services import ROOT, environment
 
-UP_S = 150
+UP_S = 300
 
 
 class Installed:
