@@ -123,7 +123,7 @@ def test_a_step_that_fails_shows_what_was_said(dev: ModuleType):
 
 
 def test_a_moved_environment_is_known_as_such(dev: ModuleType):
-    subprocess.run([sys.executable, "-m", "venv", str(dev.VENV)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", str(dev.VENV)], check=True, timeout=500)
     assert dev.works()
     elsewhere = dev.ROOT / "elsewhere"
     dev.VENV.rename(elsewhere)
