@@ -62,7 +62,7 @@ def stack(outside: Outside, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         TENURE_MAIL_FROM="Billing <billing@example.com>",
         # The defaults but for what tests would only wait for.
         TENURE_JOBS=json.dumps(
-            {"sleep": {"soft_s": 4, "hard_s": 8}, "reminders": {"every_s": 5}, "expiry": {"every_s": 5}}
+            {"sleep": {"soft_s": 4, "hard_s": 14}, "reminders": {"every_s": 5}, "expiry": {"every_s": 5}}
         ),
         TENURE_LIMITS='{"run_per_min": 0, "api_per_min": 0, "ws_handshakes_per_min": 0}',
     ) as running:

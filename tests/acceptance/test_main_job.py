@@ -38,7 +38,7 @@ class Live:
     """A WebSocket client of the contract: it keeps every event it is sent."""
 
     def __init__(self, stack: Stack, *channels: str) -> None:
-        self._socket = websocket.create_connection(stack.url.replace("http", "ws") + "/ws", timeout=10)
+        self._socket = websocket.create_connection(stack.url.replace("http", "ws") + "/ws", timeout=60)
         self.events: list[dict[str, Any]] = []
         assert self._next()["event"] == "hello"
         self.send(type="auth", token=stack._bearer())
@@ -53,7 +53,7 @@ class Live:
         self.send(rid="r", **frame)
         return self._answer("r")
 
-    def saw(self, type_: str, within: float = 10, **data: Any) -> dict[str, Any]:
+    def saw(self, type_: str, within: float = 60, **data: Any) -> dict[str, Any]:
         """The first event of this type whose data holds these values."""
         deadline = time.monotonic() + within
         while True:
@@ -169,7 +169,6 @@ def test_access_is_switched_on_once_at_generation_one(
         lambda: (
             stack.api("GET", f"/subscriptions/{paid['subscription']}")["provisioning"]["state"] == "in_sync"
         ),
-        within_s=10,
         what="in sync",
     )
     entitled = stack.api("GET", "/entitlements?customer=alice")
@@ -196,7 +195,6 @@ def test_the_watchers_iterations_stand_in_api_command_log_and_flower(
     assert newest["id"] in {item["id"] for item in listed}
     until(
         lambda: [line for line in stack.log_lines("ITERATION_END") if line["iteration_id"] == newest["id"]],
-        within_s=10,
         what="the log line",
     )
     flower = stack.json("status")["urls"]["flower"]
@@ -214,7 +212,7 @@ def test_the_timeline_tells_what_happened_and_which_worker_did_it(stack: Stack, 
 
 
 def test_every_imported_account_is_provisioned(stack: Stack, outside: Outside, imported: Path) -> None:
-    until(lambda: len(outside.provisioner.accounts) >= IMPORTED, within_s=240, what="10,000 accounts")
+    until(lambda: len(outside.provisioner.accounts) >= IMPORTED, within_s=500, what="10,000 accounts")
     assert all(account["enabled"] for account in outside.provisioner.accounts.values())
 
 
@@ -238,7 +236,7 @@ def test_a_run_on_request_ends_once_with_its_outcome(
     slot = ack["result"]["slot_id"]
     again = live.ask(type="run", job="sleep", scope=scope, key=f"once-{scope}")
     assert (again["result"]["slot_id"], again["duplicate"]) == (slot, True)
-    ended = live.saw("iteration.ended", within=30, slot_id=slot)
+    ended = live.saw("iteration.ended", within=90, slot_id=slot)
     assert (ended["data"]["outcome"], ended["data"]["error_type"]) == (outcome, error_type)
     (iteration,) = stack.api("GET", f"/iterations?slot={slot}")["items"]
     assert (iteration["outcome"], iteration["error_type"]) == (outcome, error_type)
@@ -267,14 +265,15 @@ def test_time_brings_each_reminder_once_then_grace_then_the_end(
     end = stack.api("GET", path)["period_end"]
     for hours, kind in ((160, "period_ending/week"), (20, "period_ending/day")):
         advance_to(end, hours)
-        until(lambda k=kind: mails(outside, "alice@example.com", k), within_s=60, what=kind)  # type: ignore[misc]
+        until(lambda k=kind: mails(outside, "alice@example.com", k), within_s=120, what=kind)  # type: ignore[misc]
     advance_to(end, -1)
-    until(lambda: stack.api("GET", path)["status"] == "past_due", within_s=30, what="past_due")
+    until(lambda: stack.api("GET", path)["status"] == "past_due", within_s=120, what="past_due")
     assert stack.api("GET", "/entitlements?customer=alice")["entitled"] is True
     assert puts(outside, paid["subscription"])[-1]["enabled"] is True
     advance_to(end, -73)
-    until(lambda: stack.api("GET", path)["status"] == "expired", within_s=30, what="expired")
-    until(lambda: not puts(outside, paid["subscription"])[-1]["enabled"], within_s=30, what="off")
+    until(lambda: stack.api("GET", path)["status"] == "expired", within_s=120, what="expired")
+    until(lambda: not puts(outside, paid["subscription"])[-1]["enabled"], within_s=120, what="off")
+    until(lambda: mails(outside, "alice@example.com", "expired"), within_s=120, what="the last mail")
     for job in ("reminders", "expiry", "activation"):
         stack.json("run", job, "--wait", "60")
     sent = [mail["kind"] for mail in mails(outside, "alice@example.com")]

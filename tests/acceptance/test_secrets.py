@@ -119,7 +119,7 @@ def raw(leaky: Leaky, method: str, path: str, body: bytes | None = None, **heade
         headers={name.replace("_", "-"): value for name, value in headers.items()},
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode("utf-8", "replace") + str(answer.headers)
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode("utf-8", "replace") + str(error.headers)
@@ -205,8 +205,12 @@ def everything_shown(leaky: Leaky) -> Iterator[tuple[str, str]]:
     for file in sorted((stack.installed.data_dir / "logs").glob("*.log*")):
         yield file.name, file.read_text(errors="replace")
     for identity in stack.installed.processes():
-        process = psutil.Process(identity.pid)
-        yield f"the command line of {process.name()}", " ".join(process.cmdline())
+        try:
+            process = psutil.Process(identity.pid)
+            shown = f"the command line of {process.name()}", " ".join(process.cmdline())
+        except psutil.NoSuchProcess:  # a server's process for one connection comes and goes
+            continue
+        yield shown
 
 
 def settings_of(leaky: Leaky) -> dict[str, str]:
@@ -222,6 +226,11 @@ def test_the_failures_really_happened(leaky: Leaky):
     found = [hit for text in answers for hit in leaky.hits("an answer", text)]
     assert found == []
 
+    def traced() -> bool:
+        return any(
+            "Traceback" in line.get("exception", "") for line in leaky.stack.log_lines("iteration.failed")
+        ) or ("Traceback" in (leaky.stack.installed.data_dir / "logs" / "worker.log").read_text())
+
     def all_failed() -> bool:
         events = {
             line["event"] for line in leaky.stack.log_lines("ITERATION_END") if line["outcome"] == "failed"
@@ -230,15 +239,19 @@ def test_the_failures_really_happened(leaky: Leaky):
         wrong = {row["name"].split(":")[0] for row in rows if row["last_error"]}
         return bool(events) and {"provisioner", "mail", "telegram", "chain", "webhook"} <= wrong
 
-    until(all_failed, 120, what="every connection has failed and a job has raised")
-    assert f"/bot123456:{leaky.secrets['bot']}/sendMessage" in {
-        one.path for one in leaky.echoes["telegram"].seen
-    }
+    until(all_failed, 240, what="every connection has failed and a job has raised")
+    # The test of a connection fails before the work that needs it is done.
+    until(
+        lambda: (
+            f"/bot123456:{leaky.secrets['bot']}/sendMessage"
+            in {one.path for one in leaky.echoes["telegram"].seen}
+        ),
+        240,
+        what="a message was refused",
+    )
     assert any(leaky.secrets["rpc"] in one.path for one in leaky.echoes["node"].seen)
     assert any(line.upper().startswith(b"AUTH") for line in leaky.smtp.requests)
-    assert any(
-        "Traceback" in line.get("exception", "") for line in leaky.stack.log_lines("iteration.failed")
-    ) or ("Traceback" in (leaky.stack.installed.data_dir / "logs" / "worker.log").read_text())
+    until(traced, what="the traceback is in the log, which is written after END")
 
 
 def test_nothing_that_is_shown_holds_a_secret(leaky: Leaky):
@@ -256,6 +269,8 @@ def test_neither_the_broker_nor_the_record_holds_a_secret(leaky: Leaky):
     client: Any = redis.Redis.from_url(environment["TENURE_BROKER_URL"], decode_responses=False)
     for key in client.scan_iter():
         kind = client.type(key).decode()
+        if kind == "none":  # a queue that was emptied meanwhile
+            continue
         read = {
             "string": client.get, "list": lambda k: client.lrange(k, 0, -1), "hash": client.hgetall,
             "set": client.smembers, "zset": lambda k: client.zrange(k, 0, -1), "stream": client.xrange,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 def test_every_command_of_the_tour_works(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_every_command_of_the_tour_works(tmp_path: Path) -> None:
             env=env,
             capture_output=True,
             text=True,
-            timeout=380,
+            timeout=800,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,9 +15,10 @@ import pytest
 from tenure.embedded import ports
 from tests.support import services, system_servers
 from tests.support.installed import Installed
+from tests.support.lines import whole_lines
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 SERVERS = {"postgres", "valkey", "valkey-live"}
 APPS = {"web", "relay", "worker", "worker-payments", "beat", "flower", "exporter"}
@@ -75,24 +77,25 @@ def test_a_stack_lives_its_whole_life(installed: Installed):
     # The password is nowhere on disk, and secrets are readable by us alone.
     for path in (path for path in installed.data_dir.rglob("*") if path.is_file()):
         if "postgres" not in path.parts:
-            assert password[1].encode() not in path.read_bytes(), path
+            with contextlib.suppress(FileNotFoundError):  # replaced or removed meanwhile
+                assert password[1].encode() not in path.read_bytes(), path
     for name in ("stack.json", "secrets.json", "state.json"):
         assert (installed.data_dir / name).stat().st_mode & 0o777 == 0o600
 
     # Every line of every log is one JSON object with its time, level, event and role.
     for path in (installed.data_dir / "logs").glob("*.log"):
-        for line in path.read_text().splitlines():
+        for line in whole_lines(path):
             assert {"ts", "level", "event", "role"} <= set(json.loads(line)), path
 
     # A killed worker comes back.
     victim = installed.role("worker")
     os.kill(victim["pid"], signal.SIGKILL)
-    until(lambda: installed.role("worker")["restarts"] == 1, 60)
-    until(lambda: installed.status()["ready"], 60)
+    until(lambda: installed.role("worker")["restarts"] == 1, 120)
+    until(lambda: installed.status()["ready"], 120)
     assert installed.role("worker")["pid"] != victim["pid"]
 
     everything = installed.processes()
-    done = installed.run("down", within_s=120)
+    done = installed.run("down", within_s=300)
     assert done.returncode == 0, done.stderr
     assert not any(identity.alive for identity in everything)
     assert installed.run("status").returncode == 1
@@ -109,7 +112,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing_and_the_next_up_works(installed
     assert len(everything) > 12
     supervisor = json.loads((installed.data_dir / "stack.json").read_text())["supervisor"]["pid"]
     os.kill(supervisor, signal.SIGKILL)
-    until(lambda: not any(identity.alive for identity in everything), 20)
+    until(lambda: not any(identity.alive for identity in everything))
     with pytest.raises(OSError, match="refused"):
         get(f"{url}/livez")
     assert installed.status()["ready"] is False
@@ -123,11 +126,11 @@ def test_ctrl_c_stops_everything_in_order(installed: Installed, tmp_path: Path):
     output = tmp_path / "output"
     process = installed.in_foreground(output)
     try:
-        until(lambda: "READY" in output.read_text() or process.poll() is not None, 120)
+        until(lambda: "READY" in output.read_text() or process.poll() is not None, 300)
         ready_url(output.read_text())
         everything = installed.processes()
         process.send_signal(signal.SIGINT)
-        assert process.wait(90) == 130
+        assert process.wait(300) == 130
     finally:
         process.kill()
         process.wait()
