@@ -32,7 +32,7 @@ def _events(db: Database, subscription_id: str) -> list[str]:
     return [
         row.type
         for row in build.rows(
-            db, "SELECT type FROM event WHERE subscription_id = :id ORDER BY id", id=subscription_id
+            db, "SELECT type FROM event WHERE subscription_id = :id ORDER BY n", id=subscription_id
         )
     ]
 

@@ -583,7 +583,7 @@ def _command(url: str, data_dir: Path, *words: str) -> subprocess.CompletedProce
         ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

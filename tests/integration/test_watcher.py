@@ -36,7 +36,7 @@ def shop(db) -> Iterator[Shop]:
 
 
 def _event_types(shop: Shop, like: str) -> list[str]:
-    found = build.rows(shop.db, "SELECT type FROM event WHERE type LIKE :like ORDER BY id", like=like)
+    found = build.rows(shop.db, "SELECT type FROM event WHERE type LIKE :like ORDER BY n", like=like)
     return [row.type for row in found]
 
 
@@ -434,7 +434,7 @@ def test_a_watcher_killed_between_its_calls_and_its_write_loses_and_doubles_noth
         env={**environment(), "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "read\n"), killed.stderr

@@ -35,12 +35,12 @@ def flower(web: Web, valkey_server) -> Iterator[Web]:
     stack = {"flower": {"port": port, "user": "tenure", "password": "between us"}}
     (web.folder / "stack.json").write_text(json.dumps(stack))
     try:
-        until(lambda: web.call("GET", "/flower/workers").status == 200, 40, what="Flower answers")
+        until(lambda: web.call("GET", "/flower/workers").status == 200, 120, what="Flower answers")
         yield web
     finally:
         (web.folder / "stack.json").unlink()
         process.terminate()
-        process.wait(15)
+        process.wait(60)
 
 
 def cookie(web: Web) -> dict[str, str]:

@@ -26,7 +26,7 @@ from tests.support.receiver import Receiver
 from tests.support.web import Web
 
 TOKEN = "123456:BOT-TOKEN-OF-THE-TEST"
-_TOLD = text("SELECT type, channels, data FROM event WHERE subject = :subject ORDER BY id")
+_TOLD = text("SELECT type, channels, data FROM event WHERE subject = :subject ORDER BY n")
 TOKEN_CHAIN = {"symbol": "USDC", "contract": "0x" + "2" * 40, "decimals": 6}
 
 
