@@ -122,7 +122,9 @@ class Shop:
         """Kind and amount of all ledger entries, oldest first."""
         return [
             (row.kind, row.amount_minor)
-            for row in build.rows(self.db, "SELECT kind, amount_minor FROM ledger_entry ORDER BY id")
+            for row in build.rows(
+                self.db, "SELECT kind, amount_minor FROM ledger_entry ORDER BY created_at, id"
+            )
         ]
 
     def deliver(self, message_id: str, **told: Any) -> bool:

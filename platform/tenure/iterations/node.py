@@ -21,6 +21,8 @@ from tenure.kit import clock
 from tenure.kit.db import StatementDoor
 from tenure.kit.ids import new_id
 
+# A lease of few seconds is no reason to give up on a server that is busy.
+_SHORTEST_RENEWAL_S: Final = 2.0
 _RENEWALS_PER_LEASE: Final = 3
 
 _REGISTER: Final = """
@@ -55,7 +57,7 @@ class Node:
         self._door = StatementDoor(
             self.database_url,
             application=f"tenure-{self.role}-lease",
-            statement_timeout_s=self.lease_s / _RENEWALS_PER_LEASE,
+            statement_timeout_s=max(self.lease_s / _RENEWALS_PER_LEASE, _SHORTEST_RENEWAL_S),
         )
         self._renew()
 

@@ -1,7 +1,8 @@
 """Ids: a prefix that names the kind, then time-ordered hexadecimal.
 
 They are made by the client (here, or by `tenure_id()` in SQL with the same layout), so a write whose COMMIT
-answer was lost can be asked for again by its id. Sorting by id is sorting by creation.
+answer was lost can be asked for again by its id. Sorting by id is sorting by creation, to the
+millisecond.
 """
 
 from __future__ import annotations

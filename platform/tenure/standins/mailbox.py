@@ -21,6 +21,7 @@ from tenure.standins.httpserver import HttpStandIn, Reply, Request, run_until_st
 _KEPT: Final = 20_000
 _PAGE_ROWS: Final = 200
 _SIZE_CAP: Final = 5_000_000
+_READY_S: Final = 60.0  # the library gives up after five seconds, which a busy machine may take
 _PERMANENT: Final = 500
 
 
@@ -68,6 +69,7 @@ class MailboxStandIn(HttpStandIn):
             port=self._smtp_port,
             server_hostname="mailbox.localhost",
             data_size_limit=_SIZE_CAP,
+            ready_timeout=_READY_S,
         )
         controller.start()
         self._controller, self._smtp_port = controller, controller.port
