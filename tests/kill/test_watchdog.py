@@ -180,6 +180,13 @@ def test_a_beat_whose_tick_hangs_on_a_lock_is_restarted_by_the_supervisor(
         (grace,) = until(lambda: ticking("WATCHDOG_GRACE_END"), 60, what="beat is watched")
         assert set(grace["counters"]) == {"lease", "tick"}
         until(lambda: supervisor.statuses[0].state is RoleState.READY)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            until(  # its start waits for the same table
+                lambda: (
+                    ticking("role.started") and connection.execute("SELECT 1 FROM slot LIMIT 1").fetchone()
+                ),
+                what="beat has claimed what was due",
+            )
         with psycopg.connect(database_url) as blocker:
             blocker.execute("LOCK TABLE schedule IN ACCESS EXCLUSIVE MODE")
             (line,) = until(lambda: ticking("LIVENESS_CHECK_FAILED"), 60, what="beat ended itself")
@@ -188,7 +195,11 @@ def test_a_beat_whose_tick_hangs_on_a_lock_is_restarted_by_the_supervisor(
             assert end["code"] == 70
             # The stack of the thread that hung, as one object; who copies the output may be behind.
             until(
-                lambda: any("claim_due" in one["traceback"] for one in role_lines(tmp_path, "beat", "stack")),
+                lambda: any(
+                    step in one["traceback"]
+                    for one in role_lines(tmp_path, "beat", "stack")
+                    for step in ("claim_due", "seconds_to_next")  # both read the table in each tick
+                ),
                 what="the stack is in the log",
             )
         until(
