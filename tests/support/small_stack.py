@@ -13,7 +13,7 @@ from tenure.embedded import ports, probes, stack
 from tenure.embedded.folder import StackFolder
 from tenure.embedded.postgres import THROW_AWAY, Postgres
 from tenure.embedded.roles import Errand, Phase, RoleSpec, StopOrder
-from tenure.embedded.supervisor import Supervisor
+from tenure.embedded.supervisor import BootFailed, Supervisor
 from tenure.embedded.valkey import Valkey
 
 ENV = {"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
@@ -71,7 +71,10 @@ def main() -> None:
     with Supervisor(folder.logs, lambda roles: folder.write_state(roles, ready=False)) as supervisor:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: supervisor.request_stop())
-        supervisor.boot(phases(folder, int(sys.argv[2])))
+        try:
+            supervisor.boot(phases(folder, int(sys.argv[2])))
+        except BootFailed as error:
+            raise SystemExit("\n".join([str(error), *error.tail])) from error
         folder.write_state(supervisor.statuses, ready=True)
         supervisor.watch()
     folder.release()

@@ -1,4 +1,9 @@
-"""Free TCP ports on loopback."""
+"""Free TCP ports on loopback, which no two processes that look here choose at once.
+
+A server such as PostgreSQL is told its port and takes it seconds later, and it takes it again when it is
+restarted. Until this process ends, a port that it chose is kept by a name: a socket in Linux's abstract
+namespace (unix(7)), which only one process can have and the kernel takes back.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,9 @@ _TRIES: Final = 200
 _NEIGHBORS: Final = 100
 _LAST: Final = 65_535
 _BACKLOG: Final = 512
+# More than one stack ever needs; a long-lived process gives back the oldest.
+_MOST_KEPT: Final = 256
+_kept: dict[int, socket.socket] = {}
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -31,20 +39,36 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def any_free(host: str = "127.0.0.1") -> int:
-    """A free port below the range from which the system takes the near ends of outgoing connections.
+    """A free port, kept for this process; raises Unavailable when there is none.
 
-    A port of that range could be taken by somebody's connection between two starts of a server.
+    It lies below the range from which the system takes the near ends of outgoing connections: a port of that
+    range could be taken by somebody's connection between two starts of a server.
     """
     for _ in range(_TRIES):
         port = _FIRST + secrets.randbelow(_COUNT)
-        if is_free(port, host):
+        if port not in _kept and is_free(port, host) and _keep(port):
             return port
     raise Unavailable(f"no free port found on {host}")
 
 
 def choose(wanted: int | None, host: str = "127.0.0.1") -> int:
     """`wanted` when it is free, else any."""
-    return wanted if wanted and is_free(wanted, host) else any_free(host)
+    return wanted if wanted and is_free(wanted, host) and _keep(wanted) else any_free(host)
+
+
+def _keep(port: int) -> bool:
+    if port in _kept:
+        return True
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        name.bind(f"\0tenure-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _kept[port] = name
+    if len(_kept) > _MOST_KEPT:
+        _kept.pop(next(iter(_kept))).close()
+    return True
 
 
 def listen(wanted: int, host: str) -> socket.socket:
