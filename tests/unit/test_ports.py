@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -33,11 +34,11 @@ FIRST, COUNT = 18_000, 8  # below what anybody else here chooses from
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(ports, "_FIRST", FIRST)
     monkeypatch.setattr(ports, "_COUNT", COUNT)
-    kept: dict[int, socket.socket] = {}
+    kept: dict[int, int] = {}
     monkeypatch.setattr(ports, "_kept", kept)
     yield
     for name in kept.values():
-        name.close()
+        os.close(name)
 
 
 def test_two_processes_never_choose_the_same_port() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import secrets
 import socket
 from typing import Final
@@ -23,7 +24,7 @@ _LAST: Final = 65_535
 _BACKLOG: Final = 512
 # More than one stack ever needs; a long-lived process gives back the oldest.
 _MOST_KEPT: Final = 256
-_kept: dict[int, socket.socket] = {}
+_kept: dict[int, int] = {}  # port -> the name's descriptor, which the process's end closes
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -65,9 +66,9 @@ def _keep(port: int) -> bool:
     except OSError:
         name.close()
         return False
-    _kept[port] = name
+    _kept[port] = name.detach()
     if len(_kept) > _MOST_KEPT:
-        _kept.pop(next(iter(_kept))).close()
+        os.close(_kept.pop(next(iter(_kept))))
     return True
 
 
