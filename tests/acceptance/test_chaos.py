@@ -66,6 +66,15 @@ def test_what_the_page_shows_holds(words: list[str], tmp_path: Path):
     assert {"process", "f", "type", "key", "value", "t"} == set(history[0])
 
 
+@pytest.mark.parametrize("name", ["crash-points", "zombies"])
+def test_one_strike_of_a_run_that_is_long_holds(name: str):
+    code, evidence, said = run(name, "--seed", "7", "--times", "1", *PATIENCE)
+    assert evidence["findings"] == [], f"{said}\n{json.dumps(evidence['findings'], indent=1)}"
+    assert code == 0, said
+    assert evidence["faults"]
+    assert all(fault["happened"] and fault["proof"] for fault in evidence["faults"])
+
+
 @pytest.mark.parametrize("words", commands("long"), ids=" ".join)
 def test_a_long_form_is_a_command_that_there_is(words: list[str]):
     context = chaos.make_context("chaos", list(words))

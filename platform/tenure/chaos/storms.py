@@ -195,7 +195,9 @@ _CRASH_POINTS: Final = Storm(
     times=len(crash.PARTS),
     gap_s=(0.5, 1.5),
     strikes=MappingProxyType({"crash": crash.strike}),
-    ground=with_recipe(Recipe(jobs=longrun.LIMITS, files={"TENURE_CRASH_AT_FILE": "crash_at"})),
+    ground=with_recipe(
+        Recipe(jobs=longrun.LIMITS, files={"TENURE_CRASH_AT_FILE": (crash.ORDERS, crash.NO_ORDERS)})
+    ),
 )
 _DISK_FULL: Final = Storm(
     "disk-full",

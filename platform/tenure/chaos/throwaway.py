@@ -98,14 +98,15 @@ class Done:
 class Recipe:
     """What a throw-away stack is made with.
 
-    `jobs` goes over QUICK and `env` over everything; `files` names settings that are read from a file of the
-    stack's folder, empty at first. `disk_mb` puts the folder on a small disk of its own. `database_url` is
-    for our own questions, when the stack was given the address of a proxy; by default it is the stack's own.
+    `jobs` goes over QUICK and `env` over everything; `files` gives settings that are read from a file of the
+    stack's folder: its name, and what it holds at first. `disk_mb` puts the folder on a small disk of its own.
+    `database_url` is for our own questions, when the stack was given the address of a proxy; by default it is
+    the stack's own.
     """
 
     jobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     disk_mb: int | None = None
     database_url: str | None = None
 
@@ -135,8 +136,8 @@ class Stack:
         self.key = ""
         self._recipe = recipe
         self._env = recipe.environment(world)
-        for name, file in recipe.files.items():
-            (folder / file).touch()
+        for name, (file, content) in recipe.files.items():
+            (folder / file).write_text(content, encoding="utf-8")
             self._env[name] = str(folder / file)
         self._port = ports.any_free()
         self._door = HttpDoor(allow_private=True, pool_size=32)

@@ -27,6 +27,9 @@ from tenure.errors import TenureError
 from tenure.kit.crash import POINTS
 
 _REACHED_S: Final = 240.0
+# The file in the stack's folder that orders the deaths; a settings file may not be empty.
+ORDERS: Final = "crash_at"
+NO_ORDERS: Final = ","
 _CALM_S: Final = 0.5
 _WORKERS: Final = ("worker", "worker-payments")
 # A slot must wait a whole minute before it is skipped: the runtime's own tests go there.
@@ -67,7 +70,7 @@ def strike(field: Field, step: Step) -> None:
     part = next(part for part in PARTS if step.targets[0] in part.points)
     earlier = _deaths(field)
     wanted = {point: earlier[point] + part.deaths for point in part.points}
-    orders = field.stack.folder / "crash_at"
+    orders = field.stack.folder / ORDERS
     orders.write_text(",".join(f"{point}*{times}" for point, times in wanted.items()), encoding="utf-8")
     _start_anew(field, part.roles)
 
@@ -79,7 +82,7 @@ def strike(field: Field, step: Step) -> None:
         return not waiting
 
     field.until(all_died, within_s=_REACHED_S)
-    orders.write_text("", encoding="utf-8")
+    orders.write_text(NO_ORDERS, encoding="utf-8")
     died = _deaths(field)
     for point in part.points:
         lines = [line for line in field.stack.crashes if line["point"] == point]
