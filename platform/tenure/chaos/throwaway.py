@@ -99,7 +99,7 @@ class Recipe:
     """What a throw-away stack is made with.
 
     `jobs` goes over QUICK and `env` over everything; `files` gives settings that are read from a file of the
-    stack's folder: its name, and what it holds at first. `disk_mb` puts the folder on a small disk of its own.
+    stack's folder: its name, and what it holds at first. `disk_mb` puts the folder on a small disk.
     `database_url` is for our own questions, when the stack was given the address of a proxy; by default it is
     the stack's own.
     """
