@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenure.chaos.transcript import Note, NoteKind, contradictions, repeated
+from tenure.chaos.transcript import Note, NoteKind, contradictions, last_to_hear, repeated
 
 LOG = [{"seq": n, "id": f"e{n}", "type": "payment.seen", "iteration_id": None} for n in range(1, 9)]
 
@@ -68,6 +68,15 @@ def test_a_bulk_change_stands_for_its_events():
     log = [{**row, "type": "payment.seen", "iteration_id": "itr"} for row in LOG]
     bulk = Note(NoteKind.EVENT, 4, "a", "e6-bulk", 6, "payment.bulk_changed", ("itr", "payment.seen"))
     assert broken(JOINED, event(3), bulk, log=log) == []
+
+
+def test_what_a_bulk_change_at_the_very_end_stands_for_is_not_waited_for():
+    log = [*LOG[:5], *({**row, "iteration_id": "itr"} for row in LOG[5:])]
+    bulk = Note(NoteKind.EVENT, 6, "a", "e6-bulk", 6, "payment.bulk_changed", ("itr", "payment.seen"))
+    assert last_to_hear([JOINED, event(5)], log) == 8
+    assert last_to_hear([JOINED, event(5), bulk], log) == 5
+    assert last_to_hear([JOINED, bulk], [*log, {**LOG[0], "seq": 9}]) == 9
+    assert last_to_hear([JOINED], []) == 0
 
 
 def of_run(seq: int) -> dict[str, Any]:

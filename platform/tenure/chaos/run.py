@@ -120,9 +120,8 @@ def _transcripts(stack: Stack, workload: Workload, keep: Path | None) -> list[Fi
         StatementDoor(stack.database_url, application="tenure-chaos", statement_timeout_s=60)
     ) as door:
         logs = {channel: door.run(_LOG, {"channel": channel}) for channel in CHANNELS}
-    tops = {channel: log[-1]["seq"] if log else 0 for channel, log in logs.items()}
     for listener in workload.listeners:
-        found += _behind(listener, tops)
+        found += _behind(listener, logs)
     workload.finish()
     if keep is not None:
         for listener in workload.listeners:
@@ -144,11 +143,11 @@ def _save(listener: Listener, file: Path) -> None:
             lines.writelines(json.dumps({"channel": channel, **asdict(note)}) + "\n" for note in notes)
 
 
-def _behind(listener: Listener, tops: dict[str, int]) -> list[Finding]:
-    behind = listener.behind(tops, within_s=_CAUGHT_UP_S)
+def _behind(listener: Listener, logs: dict[str, list[dict[str, Any]]]) -> list[Finding]:
+    behind = listener.behind(logs, within_s=_CAUGHT_UP_S)
     return [
-        Finding("live.behind", f"{listener.name} {channel}", f"heard up to {at} of {tops[channel]}")
-        for channel, at in behind.items()
+        Finding("live.behind", f"{listener.name} {channel}", f"heard up to {at} of {end}")
+        for channel, (at, end) in behind.items()
     ]
 
 

@@ -81,6 +81,15 @@ def _stretches(notes: Sequence[Note]) -> Iterator[list[Note]]:
         yield stretch
 
 
+def last_to_hear(notes: Sequence[Note], log: Sequence[Mapping[str, Any]]) -> int:
+    """The place of the last event of this log that a client with these notes is told one by one; 0: none.
+
+    What a bulk change stands for comes after it in the log and is not told to a broad channel.
+    """
+    in_bulk = {note.bulk for note in notes if note.bulk is not None}
+    return max((row["seq"] for row in log if _group(row) not in in_bulk), default=0)
+
+
 def repeated(notes: Sequence[Note]) -> int:
     """How many events were told again after the channel lost its memory."""
     ids = [note.id for note in notes if note.kind is NoteKind.EVENT]

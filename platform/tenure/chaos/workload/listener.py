@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
 import websocket
 
 from tenure.chaos.throwaway import Stack
-from tenure.chaos.transcript import Note, NoteKind
+from tenure.chaos.transcript import Note, NoteKind, last_to_hear
 from tenure.kit import clock
 
 CHANNELS: Final = ("iterations", "subscriptions", "payments")
@@ -56,15 +56,21 @@ class Listener(threading.Thread):
         """The place in the order of events up to which it was told of this channel."""
         return max((note.seq for note in self.notes[channel]), default=0)
 
-    def behind(self, tops: Mapping[str, int], *, within_s: float) -> dict[str, int]:
-        """The channels whose ends (`tops`) it has not heard of in time, and how far it got.
+    def behind(
+        self, logs: Mapping[str, Sequence[Mapping[str, Any]]], *, within_s: float
+    ) -> dict[str, tuple[int, int]]:
+        """The channels whose logs' ends it has not heard of in time: how far it got, and how far it should.
 
         Who was told that all up to the channel's very end is lost has heard of it as well.
         """
         deadline = clock.monotonic() + within_s
         while True:
-            late = {channel: at for channel, top in tops.items() if (at := self.seen(channel)) < top}
-            late = {channel: at for channel, at in late.items() if not self._knows_of_loss(channel)}
+            late = {
+                channel: (at, end)
+                for channel, log in logs.items()
+                if (at := self.seen(channel)) < (end := last_to_hear(self.notes[channel], log))
+                and not self._knows_of_loss(channel)
+            }
             if not late or clock.monotonic() > deadline or self._stopping.wait(_TICK_S / 4):
                 return late
 
