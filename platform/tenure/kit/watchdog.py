@@ -164,10 +164,13 @@ class Watchdog:
 
     def stop(self) -> None:
         """Miss nothing any more: the process is about to end in order."""
+        if not self._runs:
+            return
+        # Before the lock: a second signal's handler may come to this in the midst of the first one's, and
+        # would wait for ever for a lock that its own thread holds.
+        self._runs = False
         with self._lock:
-            if self._runs:
-                self._runs = False
-                faulthandler.cancel_dump_traceback_later()
+            faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
         while self._runs:
