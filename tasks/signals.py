@@ -47,7 +47,7 @@ def _log_as_json(loglevel: int | str | None = None, **_: Any) -> None:
 
 def _is_news(record: logging.LogRecord) -> bool:
     # "received" and "succeeded" say again what ITERATION_START and ITERATION_END say: for every run they cost
-    # more than the two records themselves.
+    # as much again (`bench iterations` has the bare task with and without them).
     of_task: dict[str, Any] = getattr(record, "data", {})
     return record.levelno > logging.INFO or not str(of_task.get("name")).startswith(TASK_PREFIX)
 

@@ -52,16 +52,16 @@ def test_a_line_begins_with_its_time_its_level_and_its_event(written: io.StringI
 
 
 def test_a_librarys_line_has_the_same_form(written: io.StringIO) -> None:
-    logging.getLogger("some.library").warning("%s went %s", "it", "wrong")
+    logging.getLogger("vendor.part").warning("%s went %s", "it", "wrong")
     (line,) = lines(written)
     assert list(line)[:3] == ["ts", "level", "event"]
-    assert (line["event"], line["logger"], line["role"]) == ("it went wrong", "some.library", "test")
+    assert (line["event"], line["logger"], line["role"]) == ("it went wrong", "vendor.part", "test")
 
 
 def test_what_is_below_the_level_is_not_written(written: io.StringIO) -> None:
     kit.configure_logging(role="test", level="WARNING", stream=written)
     kit.get_logger("tenure.part").info("too.small")
-    logging.getLogger("some.library").info("too small as well")
+    logging.getLogger("vendor.part").info("too small as well")
     assert lines(written) == []
 
 
@@ -71,7 +71,7 @@ def test_what_is_below_the_level_is_not_written(written: io.StringIO) -> None:
 def test_a_secret_is_masked_wherever_it_stands_in_a_line(written: io.StringIO, value: object) -> None:
     kit.mask_in_logs([SECRET])
     kit.get_logger("tenure.part").info("part.spoke", value=value)
-    logging.getLogger("some.library").info("%s", value)
+    logging.getLogger("vendor.part").info("%s", value)
     ours, theirs = lines(written)
     assert "***" in json.dumps(ours["value"])
     assert "***" in theirs["event"]
@@ -99,7 +99,7 @@ def test_a_full_disk_does_not_reach_who_logs(
 ) -> None:
     kit.configure_logging(role="test", stream=Full())
     kit.get_logger("tenure.part").info("part.spoke")
-    logging.getLogger("some.library").info("spoke too")
+    logging.getLogger("vendor.part").info("spoke too")
     assert written.getvalue() == ""
     assert "No space left on device" in capsys.readouterr().err  # a library's line says so on its own
 

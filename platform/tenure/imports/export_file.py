@@ -91,6 +91,6 @@ def _whole(path: Path) -> Iterator[TextIO]:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
         draft.replace(path)
-    except BaseException:
+    except BaseException:  # an interrupt as well: half a file is left nowhere
         draft.unlink(missing_ok=True)
         raise

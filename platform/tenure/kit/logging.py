@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import logging.config
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final, TextIO

@@ -104,7 +104,7 @@ class Anvil:
         )
         try:
             wait_until_ready(self.url, process=self._process)
-        except BaseException:
+        except BaseException:  # an interrupt as well: nobody else would end what was started here
             self._stop()
             raise
         return self
